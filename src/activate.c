@@ -1,0 +1,36 @@
+/*
+ * activate.c
+ *	  Entry point of the library: nothing but the initialisers of the rooms.
+ */
+#include "postgres.h"
+
+#include "core/guc.h"
+#include "core/shared.h"
+#include "deliver/deliver.h"
+#include "http/pool.h"
+#include "miscadmin.h"
+#include "outbox/outbox.h"
+#include "schedule/schedule.h"
+#include "utils/guc.h"
+
+PG_MODULE_MAGIC;
+
+extern PGDLLEXPORT void _PG_init(void);
+
+void
+_PG_init(void)
+{
+	guc_init();
+	http_init();
+	deliver_init();
+	schedule_guc_init();
+	outbox_init();
+	MarkGUCPrefixReserved("activate");
+
+	/* Without preload every function works in its session; nothing is delivered. */
+	if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade)
+	{
+		shared_init();
+		schedule_init();
+	}
+}

@@ -1,0 +1,221 @@
+-- The tables behind DESIGN section 2.  What people read is either the table
+-- itself or a view of the public name over a packed table "_name".  Row
+-- security lets owners see their own, members of a role those of the role.
+
+CREATE SEQUENCE activate.sync_id_seq;
+CREATE TABLE activate.sync
+(
+	id				bigint PRIMARY KEY DEFAULT nextval('activate.sync_id_seq'),
+	name			text NOT NULL UNIQUE,
+	source			text,
+	target			text NOT NULL,
+	key				text,
+	map				jsonb,
+	mode			text NOT NULL CHECK (mode IN ('upsert', 'insert', 'update', 'mirror', 'append', 'replace')),
+	capture			text NOT NULL CHECK (capture IN ('diff', 'trigger', 'cursor', 'full')),
+	schedule		text,
+	paused			boolean NOT NULL DEFAULT false,
+	owner			name NOT NULL,
+	options			jsonb NOT NULL DEFAULT '{}',
+	-- compiled at declaration, see src/catalog/sync.h
+	pause_reason	text,
+	implicit		boolean NOT NULL DEFAULT false,
+	kind			text NOT NULL CHECK (kind IN ('api', 'local', 'foreign')),
+	source_rel		regclass,
+	target_rel		regclass,
+	search_path		text NOT NULL,
+	key_columns		text[] NOT NULL DEFAULT '{}',
+	key_types		text[] NOT NULL DEFAULT '{}',
+	target_key		text[] NOT NULL DEFAULT '{}',
+	columns			text[] NOT NULL DEFAULT '{}',
+	column_types	text[] NOT NULL DEFAULT '{}',
+	cursor_type		text,
+	query_tree		text,
+	declared_at		timestamptz NOT NULL DEFAULT now()
+);
+ALTER SEQUENCE activate.sync_id_seq OWNED BY activate.sync.id;
+COMMENT ON TABLE activate.sync IS 'declared syncs; written by activate_sync() and its relatives only';
+
+CREATE FUNCTION activate._may_see(owner name) RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT EXISTS (SELECT FROM pg_catalog.pg_roles r
+					WHERE r.rolname = owner AND pg_catalog.pg_has_role(r.oid, 'USAGE'))
+		OR pg_catalog.pg_has_role('activate_admin', 'USAGE');
+END;
+COMMENT ON FUNCTION activate._may_see(name) IS 'private: may the current role see what that role owns';
+
+CREATE SEQUENCE activate.run_id_seq;
+CREATE TABLE activate.run
+(
+	id				bigint PRIMARY KEY DEFAULT nextval('activate.run_id_seq'),
+	sync			bigint NOT NULL,
+	status			text NOT NULL CHECK (status IN ('running', 'succeeded', 'failed', 'held')),
+	started_at		timestamptz NOT NULL DEFAULT clock_timestamp(),
+	finished_at		timestamptz,
+	rows_read		bigint NOT NULL DEFAULT 0,
+	rows_inserted	bigint NOT NULL DEFAULT 0,
+	rows_updated	bigint NOT NULL DEFAULT 0,
+	rows_deleted	bigint NOT NULL DEFAULT 0,
+	rows_rejected	bigint NOT NULL DEFAULT 0,
+	error			text,
+	pid				integer
+);
+ALTER SEQUENCE activate.run_id_seq OWNED BY activate.run.id;
+CREATE INDEX run_sync_idx ON activate.run (sync, id);
+COMMENT ON TABLE activate.run IS 'history of runs, kept for activate.run_retention';
+
+-- Insert and delete only.  The key's order serves the claim: see outbox.h.
+CREATE SEQUENCE activate.outbox_id_seq;
+CREATE TABLE activate._outbox
+(
+	sync			bigint NOT NULL,
+	xid				xid8 NOT NULL DEFAULT pg_current_xact_id(),
+	id				bigint NOT NULL DEFAULT nextval('activate.outbox_id_seq'),
+	nonce			bigint NOT NULL,
+	op				"char" NOT NULL CHECK (op IN ('c', 'i', 'u', 's', 'd')),
+	forced			boolean NOT NULL DEFAULT false,
+	held			boolean NOT NULL DEFAULT false,
+	run				bigint,
+	writer			name,
+	enqueued_at		timestamptz NOT NULL,
+	key				jsonb NOT NULL,
+	body			jsonb,
+	PRIMARY KEY (sync, xid, id)
+);
+ALTER SEQUENCE activate.outbox_id_seq OWNED BY activate._outbox.id;
+COMMENT ON TABLE activate._outbox IS 'private: intents not yet delivered, behind activate.outbox';
+
+CREATE TABLE activate._retry
+(
+	sync			bigint NOT NULL,
+	id				bigint PRIMARY KEY,
+	attempts		integer NOT NULL,
+	due_at			timestamptz NOT NULL,
+	last_error		text
+);
+COMMENT ON TABLE activate._retry IS 'private: intents that were tried and wait, behind activate.outbox';
+
+-- Ids up to which a deliverer may have sent: read after a crash only.
+CREATE TABLE activate._horizon
+(
+	slot			integer PRIMARY KEY,
+	id				bigint NOT NULL
+);
+COMMENT ON TABLE activate._horizon IS 'private: after a crash intents up to this id are perhaps sent';
+
+CREATE TABLE activate._sent
+(
+	sync			bigint NOT NULL,
+	key				jsonb NOT NULL,
+	hash			bigint,
+	seq				bigint NOT NULL,
+	sent_at			timestamptz NOT NULL,
+	remote_id		text,
+	image			jsonb,
+	PRIMARY KEY (sync, key)
+);
+COMMENT ON TABLE activate._sent IS 'private: what targets hold as far as we know, behind activate.sent';
+
+CREATE SEQUENCE activate.rejection_id_seq;
+CREATE TABLE activate.rejection
+(
+	id				bigint PRIMARY KEY DEFAULT nextval('activate.rejection_id_seq'),
+	sync			bigint NOT NULL,
+	key				jsonb NOT NULL,
+	op				text NOT NULL,
+	body			jsonb,
+	code			text,
+	reason			text NOT NULL,
+	attempts		integer NOT NULL DEFAULT 0,
+	rejected_at		timestamptz NOT NULL DEFAULT clock_timestamp(),
+	hash			bigint
+);
+ALTER SEQUENCE activate.rejection_id_seq OWNED BY activate.rejection.id;
+CREATE INDEX rejection_sync_key_idx ON activate.rejection (sync, key);
+COMMENT ON TABLE activate.rejection IS 'dead letters: rows that the target, a gate or the rendering refused for good';
+
+CREATE SEQUENCE activate.receipt_id_seq;
+CREATE TABLE activate.receipt
+(
+	id				bigint PRIMARY KEY DEFAULT nextval('activate.receipt_id_seq'),
+	sync			bigint NOT NULL,
+	key				jsonb NOT NULL,
+	op				text NOT NULL,
+	outcome			text NOT NULL CHECK (outcome IN ('delivered', 'warned', 'rejected', 'retried', 'ambiguous', 'superseded', 'skipped')),
+	code			text,
+	idempotency_key	text,
+	sent_at			timestamptz NOT NULL,
+	latency			interval
+);
+ALTER SEQUENCE activate.receipt_id_seq OWNED BY activate.receipt.id;
+CREATE INDEX receipt_sync_idx ON activate.receipt (sync, sent_at);
+COMMENT ON TABLE activate.receipt IS 'delivery log, kept for activate.receipt_retention';
+
+CREATE TABLE activate.connector
+(
+	name			text PRIMARY KEY,
+	definition		jsonb NOT NULL,
+	shipped			boolean NOT NULL DEFAULT false
+);
+COMMENT ON TABLE activate.connector IS 'connector definitions, shipped and user-made';
+
+-- capture "cursor": how far it has read; keys of append syncs seen at or above watermark - lag.
+CREATE TABLE activate._watermark
+(
+	sync			bigint PRIMARY KEY,
+	value			text
+);
+COMMENT ON TABLE activate._watermark IS 'private: how far capture "cursor" has read';
+
+CREATE TABLE activate._seen
+(
+	sync			bigint NOT NULL,
+	mark			text NOT NULL,
+	value			text NOT NULL,
+	PRIMARY KEY (sync, mark)
+);
+COMMENT ON TABLE activate._seen IS 'private: rows of append syncs already taken within the lag of the watermark';
+
+-- One row, written by the first declaration: guarantee 10.
+CREATE TABLE activate._identity
+(
+	one				boolean PRIMARY KEY DEFAULT true CHECK (one),
+	system			bigint NOT NULL,
+	database		oid NOT NULL,
+	name			text NOT NULL
+);
+COMMENT ON TABLE activate._identity IS 'private: the installation that may send; a copy of the database differs from it';
+
+-- when each sync of a schedule was last started, for ticks missed while down
+CREATE TABLE activate._tick
+(
+	sync			bigint PRIMARY KEY,
+	last			timestamptz NOT NULL
+);
+COMMENT ON TABLE activate._tick IS 'private: last tick of each scheduled sync';
+
+ALTER TABLE activate.sync ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON activate.sync FOR SELECT USING (activate._may_see(owner));
+
+DO $$
+DECLARE
+	t text;
+BEGIN
+	FOREACH t IN ARRAY ARRAY['run', '_outbox', '_retry', '_sent', 'rejection', 'receipt', '_watermark', '_seen', '_tick'] LOOP
+		EXECUTE format('ALTER TABLE activate.%I ENABLE ROW LEVEL SECURITY', t);
+		EXECUTE format('CREATE POLICY own ON activate.%I FOR SELECT USING '
+			'(sync IN (SELECT s.id FROM activate.sync s))', t);
+		EXECUTE format('GRANT SELECT ON activate.%I TO PUBLIC', t);
+		EXECUTE format('ALTER TABLE activate.%I SET (autovacuum_vacuum_scale_factor = 0.02, '
+			'autovacuum_vacuum_threshold = 1000)', t);
+	END LOOP;
+END
+$$;
+GRANT SELECT ON activate.sync, activate.connector TO PUBLIC;
+
+-- What pg_dump carries (SEMANTICS 17): not run, not receipt.
+SELECT pg_extension_config_dump(format('activate.%I', t), '')
+  FROM unnest(ARRAY['sync', 'sync_id_seq', '_outbox', 'outbox_id_seq', '_retry', '_sent',
+	'rejection', 'rejection_id_seq', '_watermark', '_seen', '_identity', '_tick']) t;
+SELECT pg_extension_config_dump('activate.connector', 'WHERE NOT shipped');

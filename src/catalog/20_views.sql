@@ -1,0 +1,16 @@
+CREATE VIEW activate.outbox WITH (security_invoker = true) AS
+SELECT o.id, o.sync, o.key,
+	CASE o.op WHEN 'c' THEN 'change' WHEN 'i' THEN 'insert' WHEN 'u' THEN 'update'
+		WHEN 's' THEN 'upsert' ELSE 'delete' END AS op,
+	o.body,
+	coalesce(r.attempts, 0) AS attempts,
+	coalesce(r.due_at, o.enqueued_at) AS due_at,
+	o.enqueued_at, r.last_error, o.held, o.run, o.writer
+  FROM activate._outbox o LEFT JOIN activate._retry r ON r.id = o.id;
+COMMENT ON VIEW activate.outbox IS 'intents not yet delivered';
+GRANT SELECT ON activate.outbox TO PUBLIC;
+
+CREATE VIEW activate.sent WITH (security_invoker = true) AS
+SELECT sync, key, hash, image, remote_id, sent_at, seq FROM activate._sent;
+COMMENT ON VIEW activate.sent IS 'per sync and key: what the target holds as far as we know';
+GRANT SELECT ON activate.sent TO PUBLIC;

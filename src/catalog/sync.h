@@ -1,0 +1,125 @@
+/*
+ * sync.h
+ *	  A declared sync as every room sees it: one row of activate.sync, and the
+ *	  one query that is its source, key and map.
+ *
+ * The query of a sync, Q, always has the same shape:
+ *
+ *		SELECT key1 AS k1, ..., [cursor AS c,] value1 AS v1, ...
+ *		  FROM (source) [WHERE options.where]
+ *
+ * k* have the source's types (names in key), v* are the mapped values cast to
+ * the target's column types (names in columns).  It is analysed once, at
+ * declaration, by the owner; kept as a node tree, so that renames of tables
+ * and columns are followed by oid and attribute number; and deparsed with
+ * every name qualified when it is to run.  After a dump and restore, when the
+ * oids mean nothing, it is analysed again from the text (activate_adopt).
+ */
+#ifndef ACTIVATE_SYNC_H
+#define ACTIVATE_SYNC_H
+
+#include "nodes/parsenodes.h"
+#include "nodes/pg_list.h"
+
+typedef enum SyncMode
+{
+	SYNC_UPSERT = 'u',
+	SYNC_INSERT = 'i',
+	SYNC_UPDATE = 'p',
+	SYNC_MIRROR = 'm',
+	SYNC_APPEND = 'a',
+	SYNC_REPLACE = 'r'
+} SyncMode;
+
+typedef enum SyncCapture
+{
+	CAPTURE_DIFF = 'd',
+	CAPTURE_TRIGGER = 't',
+	CAPTURE_CURSOR = 'c',
+	CAPTURE_FULL = 'f'
+} SyncCapture;
+
+/* What the target is, decided at declaration. */
+typedef enum SyncKind
+{
+	SYNC_TO_API = 'a',			/* foreign table of the FDW activate: through the outbox */
+	SYNC_TO_LOCAL = 'l',		/* ordinary or partitioned table */
+	SYNC_TO_FOREIGN = 'f'		/* foreign table of another FDW */
+} SyncKind;
+
+typedef struct Sync
+{
+	int64		id;
+	char	   *name;
+	Oid			owner;			/* InvalidOid: the role is gone */
+	char	   *owner_name;
+	char	   *source;			/* as declared */
+	char	   *target;
+	Oid			source_rel;		/* InvalidOid: a query, or gone */
+	Oid			target_rel;		/* InvalidOid: gone */
+	Oid			server;			/* of an API target, else InvalidOid */
+	SyncKind	kind;
+	SyncMode	mode;
+	SyncCapture capture;
+	bool		paused;
+	bool		implicit;		/* DML on a foreign table of ours: no source */
+	char	   *pause_reason;
+	char	   *schedule;		/* NULL: none */
+	char	   *search_path;	/* of the declaration */
+	int			nkeys;
+	char	  **key;			/* source column names, the names in every key jsonb */
+	char	  **key_types;		/* format_type() of each */
+	char	  **target_key;		/* target column that key[i] is mapped to, or NULL */
+	int			ncolumns;
+	char	  **columns;		/* target column (or free field) names of v1.. */
+	char	  **column_types;
+	bool		has_cursor;		/* Q has a column c */
+	char	   *cursor_type;
+	char	   *query_tree;		/* nodeToString(Query) of Q, NULL when implicit */
+	struct Jsonb *options;		/* never NULL */
+	struct Jsonb *map;			/* NULL: none given */
+} Sync;
+
+/* What one run planned or loaded; the columns of activate.run. */
+typedef struct RunCounts
+{
+	int64		read;
+	int64		inserted;
+	int64		updated;
+	int64		deleted;
+	int64		rejected;
+	bool		held;			/* over the mirror limit: deletes wait for full => true */
+} RunCounts;
+
+/* By name or id, in context; NULL if there is none.  Needs a transaction; runs as the extension's owner. */
+extern Sync *sync_load(int64 id, MemoryContext context);
+extern Sync *sync_find(const char *name, MemoryContext context);
+
+/*
+ * By name for a verb of the calling user: errors 42704 (unknown; the hint
+ * lists similar names that the caller may see) and 42501 (neither a member of
+ * the owner nor of activate_admin).
+ */
+extern Sync *sync_require(const char *name, MemoryContext context);
+
+/*
+ * The text of Q with the present names.  Returns NULL and sets *reason
+ * (palloc'd, one line) if a relation or column of it is gone.
+ */
+extern char *sync_query(const Sync *sync, char **reason);
+
+/* Options with their defaults (SEMANTICS 19). */
+extern int	sync_option_int(const Sync *sync, const char *name, int fallback);
+extern bool sync_option_bool(const Sync *sync, const char *name, bool fallback);
+extern char *sync_option_text(const Sync *sync, const char *name);	/* NULL: not given */
+
+/*
+ * Serialises runs of a sync.  wait false: returns false if another holds it.
+ * Held to the end of the transaction.
+ */
+extern bool sync_lock(int64 id, bool wait);
+
+/* Pauses it for a reason that people will read; one LOG line; announces at commit. */
+extern void sync_pause(int64 id, const char *reason);
+
+#endif							/* ACTIVATE_SYNC_H */

@@ -1,0 +1,15 @@
+/*
+ * guc.h
+ *	  Settings that belong to no room above.  The others are defined by the
+ *	  initialiser of the room that obeys them.
+ */
+#ifndef ACTIVATE_GUC_H
+#define ACTIVATE_GUC_H
+
+extern bool activate_enabled;	/* activate.enabled */
+extern char *activate_identity;	/* activate.identity */
+extern int	activate_clock_offset;	/* activate.clock_offset, seconds; for tests, hidden */
+
+extern void guc_init(void);
+
+#endif							/* ACTIVATE_GUC_H */

@@ -1,0 +1,101 @@
+/*
+ * pool.h
+ *	  Many HTTP requests at once on one WaitEventSet.  Knows nothing of rows.
+ *
+ * A pool belongs to one process and one memory context; deleting the context
+ * closes every connection.  Nothing here needs a transaction.  Callbacks of
+ * libcurl never allocate by palloc, never log and never throw: what went
+ * wrong is noted in the request and reported by the caller.
+ */
+#ifndef ACTIVATE_POOL_H
+#define ACTIVATE_POOL_H
+
+#include "lib/stringinfo.h"
+
+/* How a request ended, seen from the wire. */
+typedef enum HttpOutcome
+{
+	HTTP_ANSWERED,				/* a whole response: status, headers, body */
+	HTTP_FORBIDDEN,				/* host or resolved address not allowed; nothing was sent */
+	HTTP_NO_CONNECTION,			/* DNS, connect or TLS failed; nothing was sent */
+	HTTP_TIMED_OUT,				/* see request->sent */
+	HTTP_BROKEN,				/* connection lost in the middle; see request->sent */
+	HTTP_TOO_LARGE				/* response over max_body or max_header bytes */
+} HttpOutcome;
+
+typedef struct HttpPool HttpPool;
+
+typedef struct HttpRequest
+{
+	/* set by http_request_create() and its friends, before submitting */
+	const char *method;
+	const char *url;
+	const char *body;			/* NULL: none; kept by the caller until done */
+	size_t		body_len;
+	int			timeout_ms;		/* 0: activate.http_timeout */
+	size_t		max_body;		/* response bytes accepted; default 16 MB */
+	void	   *owner;			/* the caller's, untouched */
+
+	/* valid once the request came back from http_pool_next() */
+	HttpOutcome outcome;
+	long		status;			/* 0 unless HTTP_ANSWERED */
+	bool		sent;			/* a byte of the request may have reached the peer */
+	const char *reason;			/* one line for people, no secret in it; NULL if answered */
+	char	   *answer;			/* NUL-terminated, never NULL; answer_len without it */
+	size_t		answer_len;
+	char	   *headers;		/* raw header lines "Name: value\r\n"..., NUL-terminated */
+	int64		latency_us;		/* from submit to the end */
+
+	struct HttpTransfer *transfer;	/* private */
+} HttpRequest;
+
+/* Checks and GUCs of the room (activate.allowed_hosts, activate.http_timeout). */
+extern void http_init(void);
+
+/* max_connections: in flight at most (more are queued inside). */
+extern HttpPool *http_pool_create(MemoryContext context, int max_connections);
+
+/*
+ * A request in its own memory context, child of context.  Fails with an error
+ * (22023) if the URL is malformed, of another scheme than http/https, carries
+ * userinfo, or contains control characters.
+ */
+extern HttpRequest *http_request_create(MemoryContext context, const char *method, const char *url);
+
+/* Refuses CR, LF and NUL in name or value (22023). */
+extern void http_request_header(HttpRequest *request, const char *name, const char *value);
+
+/* Frees request, answer and handle; aborts the transfer if it is in flight. */
+extern void http_request_free(HttpRequest *request);
+
+extern void http_pool_submit(HttpPool *pool, HttpRequest *request);
+
+/*
+ * One turn: waits until a socket, the process latch or timeout_ms (-1: no
+ * limit), lets libcurl work, returns true if the latch was set (it has been
+ * reset).  Exits on postmaster death.  CHECK_FOR_INTERRUPTS is the caller's.
+ */
+extern bool http_pool_turn(HttpPool *pool, long timeout_ms);
+
+/* The next finished request, or NULL. */
+extern HttpRequest *http_pool_next(HttpPool *pool);
+extern int	http_pool_in_flight(HttpPool *pool);
+
+/*
+ * For sessions: one request, to its end, interruptible (cancel and
+ * statement_timeout act at once).  The pool lives as long as the session.
+ */
+extern void http_perform(HttpRequest *request);
+
+/* First header of that name, palloc'd and trimmed; NULL if absent. */
+extern char *http_answer_header(const HttpRequest *request, const char *name);
+
+/*
+ * May this host be contacted at all by name?  Reports an ERROR
+ * (ERRCODE_ACTIVATE_FORBIDDEN_HOST) with the hint activate.allowed_hosts if
+ * not: for declarations and sessions.  Resolved addresses are checked again
+ * at each connect.
+ */
+extern void http_check_url(const char *url);
+
+#endif							/* ACTIVATE_POOL_H */

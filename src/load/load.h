@@ -1,0 +1,14 @@
+/*
+ * load.h
+ *	  Rows into tables: local ones and those of other foreign data wrappers,
+ *	  set-based, by difference with the table itself (SEMANTICS 11).
+ */
+#ifndef ACTIVATE_LOAD_H
+#define ACTIVATE_LOAD_H
+
+#include "catalog/sync.h"
+
+/* Runs a sync to a table, as its owner, in the present transaction. */
+extern void load_run(const Sync *sync, int64 run, bool full, RunCounts *counts);
+
+#endif							/* ACTIVATE_LOAD_H */

@@ -1,0 +1,98 @@
+/*
+ * outbox.h
+ *	  Intents: appended with the transaction that caused them, claimed by the
+ *	  deliverer in commit order per key, settled in bulk.
+ *
+ * Rows of activate._outbox are inserted and deleted, never updated; what
+ * changes while an intent waits (attempts, due time) is in activate._retry.
+ * A deliverer finds new rows by what a snapshot can tell: rows whose inserting
+ * transaction was not visible to the snapshot of its previous pass.  So a
+ * transaction that stays open delays nobody, and one that commits late with
+ * low ids is not skipped.
+ */
+#ifndef ACTIVATE_OUTBOX_H
+#define ACTIVATE_OUTBOX_H
+
+#include "access/transam.h"
+#include "datatype/timestamp.h"
+#include "utils/jsonb.h"
+
+/* Operations, as text in every relation and body: insert update upsert delete change. */
+typedef enum OutboxOp
+{
+	OUTBOX_CHANGE = 'c',		/* decided when it is rendered */
+	OUTBOX_INSERT = 'i',
+	OUTBOX_UPDATE = 'u',
+	OUTBOX_UPSERT = 's',
+	OUTBOX_DELETE = 'd'
+} OutboxOp;
+
+extern const char *outbox_op_name(OutboxOp op);
+
+extern void outbox_init(void);
+
+/*
+ * Appends an intent to this transaction.  Buffered; flushed at the end of the
+ * statement, before COMMIT and PREPARE.  With body NULL a key that this
+ * transaction already appended for that sync (and whose subtransaction lives)
+ * is not appended again.  key and body are copied.
+ * forced: send even if the content equals what was sent (replace, full => true).
+ */
+extern void outbox_append(int64 sync, Jsonb *key, OutboxOp op, Jsonb *body, int64 run, bool forced);
+extern void outbox_flush(void);
+
+/* Has the present transaction appended anything (flushed or not) for that sync? */
+extern bool outbox_appended(int64 sync);
+
+/* A claimed intent, in the context given to outbox_claim(). */
+typedef struct OutboxIntent
+{
+	int64		sync;
+	uint64		xid;
+	int64		id;
+	uint64		nonce;			/* 8 random bytes, stored at enqueue */
+	OutboxOp	op;
+	bool		forced;
+	Jsonb	   *key;
+	Jsonb	   *body;			/* NULL: to be rendered */
+	int64		run;			/* 0: none */
+	int			attempts;
+	TimestampTz due_at;			/* 0: at once */
+} OutboxIntent;
+
+/* Where a deliverer stands in one sync's intents; zero it to begin. */
+typedef struct OutboxCursor
+{
+	char	   *done;			/* pg_snapshot as text: all visible to it was read; NULL: nothing */
+	char	   *pass;			/* pg_snapshot of the pass under way; NULL: none */
+	uint64		xid;			/* last row read in this pass */
+	int64		id;
+} OutboxCursor;
+
+/*
+ * Reads up to limit committed intents of a sync that this cursor has not
+ * returned yet, in order; fewer than limit: there are no more just now.
+ * Needs a transaction; runs as the extension's owner; takes no row lock.
+ * List of OutboxIntent *, in context.
+ */
+extern List *outbox_claim(int64 sync, OutboxCursor *cursor, int limit, MemoryContext context);
+
+/* Syncs of this database that have intents, for recovery and the safety poll; list of int64 *. */
+extern List *outbox_syncs(void);
+
+/* Reads and clears the dirty bits of deliverer; true if that sync's was set. */
+extern void outbox_take_dirty(int deliverer, uint64 *words);
+extern bool outbox_is_dirty(const uint64 *words, int64 sync);
+
+/* Settled for good: removes the rows.  For the others: put off to due_at. */
+extern void outbox_remove(const OutboxIntent *const *intents, int n);
+typedef struct OutboxDelay
+{
+	const OutboxIntent *intent;
+	int			attempts;
+	TimestampTz due_at;
+	const char *error;
+} OutboxDelay;
+extern void outbox_delay(const OutboxDelay *delays, int n);
+
+#endif							/* ACTIVATE_OUTBOX_H */
