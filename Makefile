@@ -10,23 +10,49 @@ OBJS       = src/$(EXTENSION).o $(patsubst %.c,%.o,$(sort $(wildcard $(ROOMS:%=s
 FRAGMENTS  = $(foreach r,$(ROOMS),$(sort $(wildcard src/$(r)/*.sql)))
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 
-EXTRA_CLEAN = $(OBJS:.o=.d) $(OBJS:.o=.bc) results log tmp_check
+EXTRA_CLEAN = $(OBJS:.o=.d) $(OBJS:.o=.bc) build results log tmp_check
 
-PG_CPPFLAGS = -Isrc '-DPGDLLEXPORT=__attribute__((visibility("default")))'
+# Tests in the order of the floors, by the name of the room; then all others.
+in_sql     = $(sort $(patsubst sql/%.sql,%,$(wildcard sql/*.sql)))
+by_room    = $(foreach r,setup $(ROOMS),$(filter $(r) $(r)_%,$(in_sql)))
+REGRESS    = $(by_room) $(filter-out $(by_room),$(in_sql))
+ISOLATION_SPECS = $(sort $(patsubst test/isolation/specs/%.spec,%,$(wildcard test/isolation/specs/*.spec)))
+
+PG_CPPFLAGS = -Isrc '-DACTIVATE_VERSION="$(EXTVERSION)"' '-DPGDLLEXPORT=__attribute__((visibility("default")))'
 PG_CFLAGS   = -fvisibility=hidden -std=gnu11 -Wextra -Wno-unused-parameter -Wno-sign-compare $(if $(WERROR),-Werror)
 SHLIB_LINK  = -lcurl -ljson-c
 PG_CONFIG  ?= pg_config
-PGXS       := $(shell $(PG_CONFIG) --pgxs)
+
+# These bring what they need themselves, from nothing but gcc and make, and
+# work in a sandbox: PGXS may not be there yet.
+BY_ITSELF = deps check demo floors build/service
+ifneq ($(filter-out $(BY_ITSELF),$(or $(MAKECMDGOALS),all)),)
+PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 
 # Distribution builds of PGXS track no header dependencies.
 override CFLAGS += -MMD -MP
 -include $(OBJS:.o=.d)
+else
+check: deps floors
+	@REGRESS='$(REGRESS)' ISOLATION='$(ISOLATION_SPECS)' sh test/sandbox.sh sh test/check.sh
+
+demo: deps
+	@sh test/sandbox.sh sh test/demo.sh
+endif
 
 $(EXTENSION)--$(EXTVERSION).sql: $(FRAGMENTS)
 	cat $^ > $@
 
+# The CRM-like HTTP service of tests, demo and benchmarks.
+build/service: $(wildcard test/service/*.[ch])
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O2 -g -Wall -Wextra $(if $(WERROR),-Werror) -o $@ $(filter %.c,$^) -ljson-c
+
+deps:
+	@sh test/deps.sh
+
 floors:
 	@sh test/floors.sh $(ROOMS)
 
-.PHONY: floors
+.PHONY: deps floors check demo

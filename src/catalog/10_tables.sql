@@ -31,6 +31,8 @@ CREATE TABLE activate.sync
 	column_types	text[] NOT NULL DEFAULT '{}',
 	cursor_type		text,
 	query_tree		text,
+	-- counts changes of target or key: what is learnt of the former ones is not kept
+	epoch			integer NOT NULL DEFAULT 0,
 	declared_at		timestamptz NOT NULL DEFAULT now()
 );
 ALTER SEQUENCE activate.sync_id_seq OWNED BY activate.sync.id;
@@ -63,6 +65,9 @@ CREATE TABLE activate.run
 );
 ALTER SEQUENCE activate.run_id_seq OWNED BY activate.run.id;
 CREATE INDEX run_sync_idx ON activate.run (sync, id);
+-- for "after a" and for leftovers of dead runners, however long the history is
+CREATE INDEX run_succeeded_idx ON activate.run (sync, finished_at) WHERE status = 'succeeded';
+CREATE INDEX run_running_idx ON activate.run (id) WHERE status = 'running';
 COMMENT ON TABLE activate.run IS 'history of runs, kept for activate.run_retention';
 
 -- Insert and delete only.  The key's order serves the claim: see outbox.h.
@@ -84,6 +89,8 @@ CREATE TABLE activate._outbox
 	PRIMARY KEY (sync, xid, id)
 );
 ALTER SEQUENCE activate.outbox_id_seq OWNED BY activate._outbox.id;
+-- held deletes, by key: small, and asked for each delete of a mirror
+CREATE INDEX outbox_held_idx ON activate._outbox (sync, key) WHERE held;
 COMMENT ON TABLE activate._outbox IS 'private: intents not yet delivered, behind activate.outbox';
 
 CREATE TABLE activate._retry
@@ -150,6 +157,8 @@ CREATE TABLE activate.receipt
 );
 ALTER SEQUENCE activate.receipt_id_seq OWNED BY activate.receipt.id;
 CREATE INDEX receipt_sync_idx ON activate.receipt (sync, sent_at);
+-- for housekeeping, which forgets the oldest of all
+CREATE INDEX receipt_sent_at_idx ON activate.receipt USING brin (sent_at);
 COMMENT ON TABLE activate.receipt IS 'delivery log, kept for activate.receipt_retention';
 
 CREATE TABLE activate.connector
@@ -191,9 +200,25 @@ COMMENT ON TABLE activate._identity IS 'private: the installation that may send;
 CREATE TABLE activate._tick
 (
 	sync			bigint PRIMARY KEY,
-	last			timestamptz NOT NULL
+	last			timestamptz NOT NULL,
+	basis			text			-- the schedule and zone that it was counted for
 );
 COMMENT ON TABLE activate._tick IS 'private: last tick of each scheduled sync';
+
+-- activate_pause('target:name'); by name, so that a restored copy keeps it
+CREATE TABLE activate._paused_target
+(
+	server			name PRIMARY KEY,
+	paused_at		timestamptz NOT NULL DEFAULT clock_timestamp(),
+	paused_by		name NOT NULL
+);
+COMMENT ON TABLE activate._paused_target IS 'private: targets that an operator paused';
+
+COMMENT ON SEQUENCE activate.sync_id_seq IS 'ids of syncs';
+COMMENT ON SEQUENCE activate.run_id_seq IS 'ids of runs';
+COMMENT ON SEQUENCE activate.outbox_id_seq IS 'ids of intents: they order the intents of a key';
+COMMENT ON SEQUENCE activate.rejection_id_seq IS 'ids of dead letters';
+COMMENT ON SEQUENCE activate.receipt_id_seq IS 'ids of receipts';
 
 ALTER TABLE activate.sync ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON activate.sync FOR SELECT USING (activate._may_see(owner));
@@ -214,8 +239,16 @@ END
 $$;
 GRANT SELECT ON activate.sync, activate.connector TO PUBLIC;
 
--- What pg_dump carries (SEMANTICS 17): not run, not receipt.
-SELECT pg_extension_config_dump(format('activate.%I', t), '')
-  FROM unnest(ARRAY['sync', 'sync_id_seq', '_outbox', 'outbox_id_seq', '_retry', '_sent',
-	'rejection', 'rejection_id_seq', '_watermark', '_seen', '_identity', '_tick']) t;
-SELECT pg_extension_config_dump('activate.connector', 'WHERE NOT shipped');
+-- What pg_dump carries (SEMANTICS 17): not run, not receipt.  One command
+-- each: every call updates the same row of pg_extension.
+DO $$
+DECLARE
+	t text;
+BEGIN
+	FOREACH t IN ARRAY ARRAY['sync', 'sync_id_seq', '_outbox', 'outbox_id_seq', '_retry', '_sent',
+		'rejection', 'rejection_id_seq', '_watermark', '_seen', '_identity', '_tick', '_paused_target'] LOOP
+		PERFORM pg_extension_config_dump(format('activate.%I', t)::regclass, '');
+	END LOOP;
+	PERFORM pg_extension_config_dump('activate.connector', 'WHERE NOT shipped');
+END
+$$;

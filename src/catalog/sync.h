@@ -18,8 +18,10 @@
 #ifndef ACTIVATE_SYNC_H
 #define ACTIVATE_SYNC_H
 
+#include "core/identity.h"
 #include "nodes/parsenodes.h"
 #include "nodes/pg_list.h"
+#include "utils/jsonb.h"
 
 typedef enum SyncMode
 {
@@ -76,8 +78,9 @@ typedef struct Sync
 	bool		has_cursor;		/* Q has a column c */
 	char	   *cursor_type;
 	char	   *query_tree;		/* nodeToString(Query) of Q, NULL when implicit */
-	struct Jsonb *options;		/* never NULL */
-	struct Jsonb *map;			/* NULL: none given */
+	int			epoch;			/* another one after each change of target or key */
+	Jsonb	   *options;		/* never NULL */
+	Jsonb	   *map;			/* NULL: none given */
 } Sync;
 
 /* What one run planned or loaded; the columns of activate.run. */
@@ -108,10 +111,22 @@ extern Sync *sync_require(const char *name, MemoryContext context);
  */
 extern char *sync_query(const Sync *sync, char **reason);
 
+/* Why it cannot run at all (owner, target or source is gone), palloc'd; NULL: it can. */
+extern char *sync_gone_reason(const Sync *sync);
+
 /* Options with their defaults (SEMANTICS 19). */
 extern int	sync_option_int(const Sync *sync, const char *name, int fallback);
 extern bool sync_option_bool(const Sync *sync, const char *name, bool fallback);
 extern char *sync_option_text(const Sync *sync, const char *name);	/* NULL: not given */
+
+/*
+ * Acts as the owner, in the rendering settings and under the search_path of
+ * the declaration.  The owner's own session needs no restricted switch, and
+ * keeps what that takes away (deferred constraints).  Errors 42704 if the
+ * owner is gone.
+ */
+extern void sync_enter_owner(const Sync *sync, IdentityScope *scope);
+extern void sync_leave_owner(const Sync *sync, IdentityScope *scope);
 
 /*
  * Serialises runs of a sync.  wait false: returns false if another holds it.

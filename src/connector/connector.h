@@ -10,6 +10,7 @@
 #ifndef ACTIVATE_CONNECTOR_H
 #define ACTIVATE_CONNECTOR_H
 
+#include "connector/reader.h"
 #include "http/pool.h"
 #include "outbox/outbox.h"
 #include "template/template.h"
@@ -40,7 +41,7 @@ typedef struct ConnectorRead
 	int			nquery;			/* fixed query parameters */
 	char	  **query_names;
 	char	  **query_values;
-	char	   *records;		/* path of the array in the answer; "": the root */
+	char	   *records;		/* path of the array in the answer; NULL: see connector_records() */
 	PageStyle	style;
 	char	   *param;			/* cursor, page number or offset goes here */
 	char	   *next;			/* path of the cursor or next URL in the answer */
@@ -48,29 +49,6 @@ typedef struct ConnectorRead
 	int			size;			/* rows per page; 0: not told */
 	int			first;			/* number of the first page */
 } ConnectorRead;
-
-/* How the outcome of each row is read from a 2xx (or 207) answer. */
-typedef enum AnswerShape
-{
-	ANSWER_STATUS,				/* the HTTP status says it for all */
-	ANSWER_ARRAY,				/* one element per row, in the order sent */
-	ANSWER_ERRORS,				/* a list of failures that name an index */
-	ANSWER_KEYED				/* elements that echo a key */
-} AnswerShape;
-
-typedef struct ConnectorAnswer
-{
-	AnswerShape shape;
-	bool		optional;		/* absent list: judged by the HTTP status */
-	char	   *path;			/* of the list */
-	char	   *status;			/* in an element: a number classed as an HTTP status */
-	char	   *ok;				/* in an element: a boolean */
-	char	   *error;			/* in an element: reason */
-	char	   *index;			/* ANSWER_ERRORS: position of the row, from 0 */
-	char	   *key;			/* ANSWER_KEYED: the echoed value ... */
-	char	   *column;			/* ... and the row's column that it equals */
-	char	   *id;				/* in an element (or single answer): the remote id */
-} ConnectorAnswer;
 
 typedef struct ConnectorWrite
 {
@@ -175,10 +153,63 @@ extern AnswerClass connector_answer(const Connector *connector, const HttpReques
 									const ConnectorRow *rows, int n,
 									RowAnswer *answers, int64 *retry_after_ms);
 
+/*
+ * The array of records of a page: at read->records, else the root if it is an
+ * array, else the first of data, items, results, records that is one (a null
+ * there counts as an empty array if there is no other).  NULL:
+ * there is none.
+ */
+extern JsonbValue *connector_records(const ConnectorRead *read, Jsonb *page, JsonbValue *value);
+
+/* base_url and an expanded path as one URL. */
+extern char *connector_url(const Connector *connector, const char *path);
+
+/*
+ * Adds the definition's headers (and Accept) to a request.  values: the row
+ * that templates name; NULL (reads, batches): headers that name a column are left out.
+ */
+extern void connector_add_headers(const Connector *connector, HttpRequest *request, Jsonb *values);
+
+/* A connector's definition; errors 42704 with the names that exist. */
+extern Jsonb *connector_definition(const char *name);
+
+/* An object that a server offers, as a foreign table: for activate_target and IMPORT FOREIGN SCHEMA. */
+typedef struct ConnectorObjectColumn
+{
+	char	   *name;
+	char	   *type;			/* as in the definition: an SQL type's name */
+	bool		key;			/* key columns come first */
+} ConnectorObjectColumn;
+
+typedef struct ConnectorObject
+{
+	char	   *name;
+	int			ncolumns;
+	ConnectorObjectColumn *columns;
+} ConnectorObject;
+
+/* All objects of a server, or only one name (object not NULL; 42704 if absent); list of ConnectorObject *. */
+extern List *connector_objects(Oid server, const char *object, MemoryContext context);
+
+/*
+ * The options of a server, foreign table, column or user mapping of ours, for
+ * the validator (catalog as the validator gets it); errors with the valid
+ * names.  Looks at nothing outside of the options: a dump restores servers
+ * before the rows of activate.connector.  The current user must be a superuser
+ * or a member of pg_read_server_files for a secret that names a file.
+ */
+extern void connector_check_options(List *options, Oid catalog);
+
+/* Retry-After of an answer in ms, at most a day; -1 if not told. */
+extern int64 connector_retry_after(const HttpRequest *request);
+
 /* Is this foreign table one of ours?  Its server, or InvalidOid. */
 extern Oid	connector_server_of(Oid relation);
 
-/* Checks a definition (activate_connector, options of a server or table); errors with hints. */
+/* Checks a whole definition (activate_connector); errors with hints. */
 extern void connector_check_definition(Jsonb *definition);
+
+/* Checks the shape of a secret; 42501 if it names a file and may_read_files is false. */
+extern void connector_check_secret(Jsonb *secret, bool may_read_files);
 
 #endif							/* ACTIVATE_CONNECTOR_H */

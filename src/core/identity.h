@@ -29,8 +29,9 @@ typedef struct IdentityScope
 
 /*
  * The restricted switch to another role.  search_path NULL: leave it alone.
- * Fires what is deferred (SET CONSTRAINTS ALL IMMEDIATE) when it is left
- * through identity_leave_owner().
+ * Does SET CONSTRAINTS ALL IMMEDIATE, as the caller when it is entered and as
+ * the owner when it is left through identity_leave_owner(): within it
+ * PostgreSQL refuses whatever would be deferred.
  */
 extern void identity_enter_owner(IdentityScope *scope, Oid owner, const char *search_path);
 extern void identity_leave_owner(IdentityScope *scope);

@@ -8,7 +8,8 @@
  * Without shared_preload_libraries shared_memory() is NULL and nothing is
  * delivered; every caller must cope with that.
  *
- * Fields are protected by shared_lock() unless they say "atomic".
+ * Fields are protected by SharedMemory.lock unless they say "atomic".  The
+ * functions below take it themselves unless the caller holds it already.
  */
 #ifndef ACTIVATE_SHARED_H
 #define ACTIVATE_SHARED_H
@@ -87,6 +88,7 @@ typedef struct SharedMemory
 {
 	LWLock	   *lock;
 	SharedProcess launcher;
+	TimestampTz shortage_logged;	/* when a lack of worker slots was last logged */
 	SharedDatabase database[SHARED_DATABASES];
 	SharedRun	run[SHARED_RUNS];
 	SharedTarget target[SHARED_TARGETS];

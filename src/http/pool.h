@@ -65,9 +65,16 @@ extern HttpRequest *http_request_create(MemoryContext context, const char *metho
 /* Refuses CR, LF and NUL in name or value (22023). */
 extern void http_request_header(HttpRequest *request, const char *name, const char *value);
 
+/* The nth header set so far, "Name: value" or "Name;" (empty), or NULL: to show a request that is not sent. */
+extern const char *http_request_header_at(const HttpRequest *request, int n);
+
 /* Frees request, answer and handle; aborts the transfer if it is in flight. */
 extern void http_request_free(HttpRequest *request);
 
+/* Of one in flight: may a byte of it have reached the peer already? */
+extern bool http_request_under_way(const HttpRequest *request);
+
+/* A request can be submitted once; the answer lives as long as the request. */
 extern void http_pool_submit(HttpPool *pool, HttpRequest *request);
 
 /*
@@ -79,6 +86,8 @@ extern bool http_pool_turn(HttpPool *pool, long timeout_ms);
 
 /* The next finished request, or NULL. */
 extern HttpRequest *http_pool_next(HttpPool *pool);
+
+/* Submitted and not yet handed out by http_pool_next(). */
 extern int	http_pool_in_flight(HttpPool *pool);
 
 /*

@@ -15,6 +15,7 @@
 
 #include "access/transam.h"
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
 /* Operations, as text in every relation and body: insert update upsert delete change. */
@@ -33,13 +34,26 @@ extern void outbox_init(void);
 
 /*
  * Appends an intent to this transaction.  Buffered; flushed at the end of the
- * statement, before COMMIT and PREPARE.  With body NULL a key that this
- * transaction already appended for that sync (and whose subtransaction lives)
- * is not appended again.  key and body are copied.
+ * statement, before COMMIT and PREPARE.  An OUTBOX_CHANGE without body whose
+ * key this transaction already appended for that sync (and whose
+ * subtransaction lives) is not appended again.  key and body are copied.
  * forced: send even if the content equals what was sent (replace, full => true).
  */
 extern void outbox_append(int64 sync, Jsonb *key, OutboxOp op, Jsonb *body, int64 run, bool forced);
 extern void outbox_flush(void);
+
+/* A delete over the mirror limit: waits for outbox_release() (or activate_discard). */
+extern void outbox_append_held(int64 sync, Jsonb *key, int64 run);
+
+/* The explicit yes: held intents of the sync become ordinary ones of this transaction and run; how many. */
+extern int64 outbox_release(int64 sync, int64 run);
+
+/*
+ * After a restore elsewhere: stamps what the dump carried with the present
+ * transaction, because the old cluster's transaction numbers mean nothing here
+ * and may lie in the future; how many.
+ */
+extern int64 outbox_restamp(void);
 
 /* Has the present transaction appended anything (flushed or not) for that sync? */
 extern bool outbox_appended(int64 sync);
@@ -60,7 +74,11 @@ typedef struct OutboxIntent
 	TimestampTz due_at;			/* 0: at once */
 } OutboxIntent;
 
-/* Where a deliverer stands in one sync's intents; zero it to begin. */
+/*
+ * Where a deliverer stands in one sync's intents; zero it to begin.  It is
+ * advanced by a claim at once: who aborts that transaction starts again with
+ * outbox_cursor_reset().
+ */
 typedef struct OutboxCursor
 {
 	char	   *done;			/* pg_snapshot as text: all visible to it was read; NULL: nothing */
@@ -69,9 +87,14 @@ typedef struct OutboxCursor
 	int64		id;
 } OutboxCursor;
 
+extern void outbox_cursor_reset(OutboxCursor *cursor);
+
 /*
  * Reads up to limit committed intents of a sync that this cursor has not
- * returned yet, in order; fewer than limit: there are no more just now.
+ * returned yet, by (xid, id); fewer than limit: there are no more just now.
+ * Of one key the order of truth is that of ids: a long transaction's may come
+ * before those of one that began later and was done sooner.  Held ones are
+ * left out until they are released.
  * Needs a transaction; runs as the extension's owner; takes no row lock.
  * List of OutboxIntent *, in context.
  */

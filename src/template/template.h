@@ -10,6 +10,7 @@
 #define ACTIVATE_TEMPLATE_H
 
 #include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
 #include "utils/jsonb.h"
 
 /* A column of a target and where it stands in the API's object. */

@@ -1,0 +1,69 @@
+-- The extension is created, described, and closed to those it is not for.
+SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS activate;
+RESET client_min_messages;
+
+CREATE TEMP VIEW member AS
+SELECT d.classid, d.objid, pg_describe_object(d.classid, d.objid, 0) AS object
+  FROM pg_depend d JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+ WHERE e.extname = 'activate' AND d.deptype = 'e';
+
+-- Every object says what it is.
+SELECT object FROM member WHERE obj_description(objid, classid::regclass::name) IS NULL ORDER BY 1;
+
+-- The verbs: anybody may call them, they check for themselves.
+SELECT p.oid::regprocedure AS verb, has_function_privilege('public', p.oid, 'EXECUTE') AS public
+  FROM member m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
+ WHERE p.pronamespace <> 'activate'::regnamespace ORDER BY p.oid::regprocedure::text COLLATE "C";
+
+-- Private functions that PUBLIC may execute: what policies, views and the
+-- statements of runs, executed as the owners of syncs, are made of.
+SELECT p.oid::regprocedure AS function
+  FROM member m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
+ WHERE p.pronamespace = 'activate'::regnamespace AND has_function_privilege('public', p.oid, 'EXECUTE')
+ ORDER BY p.oid::regprocedure::text COLLATE "C";
+
+-- With the rights of another: each has its reason in docs/security.md.
+SELECT p.oid::regprocedure AS function
+  FROM member m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
+ WHERE p.prosecdef ORDER BY 1;
+
+-- Functions look up names in schemas that nobody can write to, or were bound when they were created.
+SELECT p.oid::regprocedure AS function
+  FROM member m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
+  JOIN pg_language l ON l.oid = p.prolang
+ WHERE l.lanname <> 'c' AND p.prosqlbody IS NULL
+   AND NOT EXISTS (SELECT FROM unnest(p.proconfig) c WHERE c LIKE 'search\_path=pg_catalog%') ORDER BY 1;
+
+-- What anybody may do with our relations: read, and row security decides what.
+SELECT c.oid::regclass AS relation, c.relkind, c.relrowsecurity AS row_security, x.privilege_type
+  FROM member m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid,
+	aclexplode(c.relacl) x
+ WHERE x.grantee = 0 ORDER BY c.oid::regclass::text COLLATE "C", 4;
+
+-- What a dump carries.
+SELECT c::regclass AS relation FROM pg_extension e, unnest(e.extconfig) c WHERE e.extname = 'activate' ORDER BY c::regclass::text COLLATE "C";
+
+-- DROP EXTENSION leaves nothing behind, local tables apart.
+CREATE SCHEMA setup_test;
+SET search_path = setup_test, public;
+CREATE TABLE source (id int PRIMARY KEY, email text);
+SELECT activate_target('setup_hook', 'webhook', '{"url": "http://127.0.0.1:1/"}');
+SELECT activate_sync('setup hook', 'source', 'setup_hook.change', capture => 'trigger') > 0 AS declared;
+SELECT activate_sync('setup table', 'source', 'target') > 0 AS declared;
+\set VERBOSITY terse
+DROP EXTENSION activate;
+\set VERBOSITY default
+SET client_min_messages = warning;
+DROP EXTENSION activate CASCADE;
+RESET client_min_messages;
+SELECT count(*) AS servers FROM pg_foreign_server WHERE srvname = 'setup_hook';
+SELECT count(*) AS triggers FROM pg_trigger WHERE tgrelid = 'source'::regclass;
+SELECT count(*) AS event_triggers FROM pg_event_trigger WHERE evtname LIKE 'activate%';
+SELECT to_regnamespace('activate') AS schema, to_regclass('target') AS target;
+INSERT INTO source VALUES (1, 'still a table');
+CREATE EXTENSION activate SCHEMA public;
+SELECT count(*) AS syncs FROM activate.sync;
+SET client_min_messages = warning;
+DROP SCHEMA setup_test CASCADE;
+DROP SCHEMA IF EXISTS setup_hook CASCADE;

@@ -1,0 +1,61 @@
+-- API: Private.  Ordinary roles need it: statements over a source run as the sync's owner.
+CREATE FUNCTION activate._row_hash(record) RETURNS bigint
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'activate_row_hash';
+COMMENT ON FUNCTION activate._row_hash(record) IS
+	'private: 64-bit hash of a row''s column names and values, the same in every session';
+
+-- API: Private.  PUBLIC may execute it, because the owner of a partitioned source
+-- makes new partitions, and with them copies of the trigger; on a table that is
+-- no part of the sync's source it does nothing.
+CREATE FUNCTION activate._capture() RETURNS trigger
+LANGUAGE c
+AS 'MODULE_PATHNAME', 'activate_capture';
+COMMENT ON FUNCTION activate._capture() IS 'private: trigger of syncs with capture "trigger"; argument: id of the sync';
+
+-- API: Private.
+CREATE FUNCTION activate._mode_op(mode text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE WHEN mode IN ('append', 'insert') THEN 'insert' WHEN mode = 'update' THEN 'update' ELSE 'upsert' END;
+END;
+COMMENT ON FUNCTION activate._mode_op(text) IS 'private: what a mode does with a row that is there';
+REVOKE ALL ON FUNCTION activate._mode_op(text) FROM PUBLIC;
+
+-- API: Private.  once: not if that key stands there already for that reason.
+CREATE FUNCTION activate._capture_reject(sync bigint, key jsonb, code text, reason text, once boolean)
+RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+	INSERT INTO activate.rejection (sync, key, op, code, reason)
+	SELECT s.id, _capture_reject.key, activate._mode_op(s.mode), _capture_reject.code, _capture_reject.reason
+	  FROM activate.sync s
+	 WHERE s.id = _capture_reject.sync AND NOT (once AND EXISTS (SELECT FROM activate.rejection r
+		 WHERE r.sync = _capture_reject.sync AND r.key = _capture_reject.key AND r.code = _capture_reject.code));
+END;
+COMMENT ON FUNCTION activate._capture_reject(bigint, jsonb, text, text, boolean) IS
+	'private: a captured row that cannot be sent';
+REVOKE ALL ON FUNCTION activate._capture_reject(bigint, jsonb, text, text, boolean) FROM PUBLIC;
+
+-- API: Private.  So that a later run does not take the row for a new one; marks are those of _append_sql().
+CREATE FUNCTION activate._capture_mark(sync bigint, key jsonb, hash bigint) RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+	INSERT INTO activate._seen (sync, mark, value)
+	SELECT _capture_mark.sync, CASE WHEN _capture_mark.key <> '{}' THEN _capture_mark.key::text
+		ELSE format('%s#%s', hash, 1 + (SELECT count(*) FROM activate._seen n
+			WHERE n.sync = _capture_mark.sync AND n.mark >= format('%s#', hash) AND n.mark < format('%s$', hash))) END, ''
+	ON CONFLICT DO NOTHING;
+END;
+COMMENT ON FUNCTION activate._capture_mark(bigint, jsonb, bigint) IS 'private: a row of an append sync was captured';
+REVOKE ALL ON FUNCTION activate._capture_mark(bigint, jsonb, bigint) FROM PUBLIC;
+
+-- API: Private.  $1 is the row's ctid: see event.c.
+CREATE FUNCTION activate._event_sql(query text, columns text[]) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT format('SELECT pg_catalog.to_jsonb(x.*), activate._row_hash(x.*) FROM (%s) q CROSS JOIN LATERAL (SELECT %s) x',
+		query, activate._select_list('v', columns));
+END;
+COMMENT ON FUNCTION activate._event_sql(text, text[]) IS 'private: the statement that renders one captured row of an append sync';
+REVOKE ALL ON FUNCTION activate._event_sql(text, text[]) FROM PUBLIC;

@@ -1,0 +1,67 @@
+/*
+ * change.h
+ *	  What the files of this room share.  Not for other rooms.
+ */
+#ifndef ACTIVATE_CAPTURE_CHANGE_H
+#define ACTIVATE_CAPTURE_CHANGE_H
+
+#include "capture/capture.h"
+#include "executor/spi.h"
+#include "executor/tuptable.h"
+#include "storage/lock.h"
+#include "utils/rel.h"
+
+/* key.c */
+typedef enum KeyKind
+{
+	KEY_INT2,
+	KEY_INT4,
+	KEY_INT8,
+	KEY_BOOL,
+	KEY_NUMERIC,
+	KEY_TEXT,
+	KEY_UUID,
+	KEY_OTHER					/* through to_jsonb() */
+} KeyKind;
+
+typedef struct KeyColumn
+{
+	char	   *name;			/* in the key; a column that was renamed keeps it */
+	AttrNumber	attno;
+	KeyKind		kind;
+	FmgrInfo	to_jsonb;		/* KEY_OTHER */
+} KeyColumn;
+
+extern void capture_key_init(KeyColumn *column, const char *name, AttrNumber attno, Oid type,
+							 MemoryContext context);
+extern Jsonb *capture_key(KeyColumn *columns, int n, TupleTableSlot *slot, bool *has_null);
+
+/* entry.c: what a trigger must know, read once per session, sync and table */
+typedef struct CaptureEntryKey
+{
+	int64		sync;
+	Oid			relation;
+} CaptureEntryKey;
+
+typedef struct CaptureEntry
+{
+	CaptureEntryKey id;			/* must be first */
+	bool		valid;
+	LocalTransactionId only;	/* read under an old snapshot: valid in that transaction only; 0: in any */
+	MemoryContext context;
+	Sync	   *sync;			/* NULL: not captured (any more) */
+	KeyColumn  *key;
+	SPIPlanPtr	event;			/* append: renders the row, see event.c */
+	char	   *reason;			/* why rows cannot be captured; NULL: they can */
+} CaptureEntry;
+
+extern CaptureEntry *capture_entry(int64 sync, Relation relation);
+
+/* event.c: append mode */
+extern void capture_event_prepare(CaptureEntry *entry);
+extern void capture_event(CaptureEntry *entry, Relation relation, Jsonb *key, TupleTableSlot *slot);
+
+/* trigger.c */
+extern void capture_reject(const Sync *sync, Jsonb *key, const char *code, const char *reason, bool once);
+
+#endif							/* ACTIVATE_CAPTURE_CHANGE_H */

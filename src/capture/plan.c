@@ -1,0 +1,410 @@
+/*
+ * plan.c
+ *	  A run of a sync to an API: what has to be sent is found out by one
+ *	  statement over source, activate._sent and what is pending, and appended
+ *	  to the outbox.
+ *
+ * The statement (plan.sql) runs as the sync's owner, who sees his own rows of
+ * our tables by row security; what it says is written as the extension's
+ * owner, a batch at a time, between two fetches of its cursor.  Its snapshot
+ * is older than anything written here, so it does not see its own outcome.
+ */
+#include "postgres.h"
+
+#include "capture/change.h"
+#include "catalog/pg_type.h"
+#include "catalog/progress.h"
+#include "core/errors.h"
+#include "outbox/outbox.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#define PLAN_BATCH	1000
+
+/* Columns of the statement, from 1. */
+enum
+{
+	COL_ACTION = 1, COL_KEY, COL_HASH, COL_N, COL_BODY, COL_MARK, COL_VALUE
+};
+
+/* Rows of a batch that are to be written to one of our tables. */
+typedef struct PlanList
+{
+	const char *sql;			/* $1: the sync, then what its columns hold */
+	int			ncolumns;
+	Oid			types[3];		/* of their elements */
+	int			n;
+	Datum		values[3][PLAN_BATCH];
+} PlanList;
+
+typedef struct CapturePlan
+{
+	const Sync *sync;
+	RunCounts  *counts;
+	int64		run;
+	bool		released;		/* full => true of a held run: its deletes go, nothing else is repeated */
+	bool		marks;			/* rows are told apart by activate._seen */
+	bool		everything;		/* whatever was sent */
+	bool		unlimited;		/* deletes are allowed */
+	bool		known;			/* options.backfill = false: nothing is sent */
+	bool		totals;			/* seen: they come first */
+	int64		deletes;		/* as planned */
+	bool		holds;			/* and they are too many */
+	char	   *watermark;
+	MemoryContext context;
+	MemoryContext batch;
+	PlanList	rejected;
+	PlanList	recorded;
+	PlanList	marked;
+	PlanList	pruned;
+} CapturePlan;
+
+static void plan_init(CapturePlan *plan, const Sync *sync, int64 run, bool full, RunCounts *counts);
+static char *plan_statement(const CapturePlan *plan, bool full);
+static void plan_read(CapturePlan *plan, const char *statement);
+static void plan_row(CapturePlan *plan, HeapTuple row, TupleDesc desc);
+static void plan_total(CapturePlan *plan, char action, HeapTuple row, TupleDesc desc);
+static void plan_event(CapturePlan *plan, HeapTuple row, TupleDesc desc);
+static void plan_reject(CapturePlan *plan, char action, HeapTuple row, TupleDesc desc);
+static bool plan_holds(const CapturePlan *plan, int64 sent);
+static void plan_write(CapturePlan *plan);
+static void list_init(PlanList *list, const char *sql, int ncolumns, Oid a, Oid b, Oid c);
+static void list_add(PlanList *list, Datum a, Datum b, Datum c);
+static void list_write(const CapturePlan *plan, PlanList *list);
+static Datum run_function(const char *sql, int nargs, Oid *types, Datum *values);
+static void plan_check(const CapturePlan *plan);
+
+void
+capture_plan(const Sync *sync, int64 run, bool full, RunCounts *counts)
+{
+	CapturePlan	   *plan = palloc0(sizeof(CapturePlan));
+	char	   *statement;
+
+	plan_init(plan, sync, run, full, counts);
+	statement = plan_statement(plan, full);
+	plan_read(plan, statement);
+	plan_check(plan);
+
+	if (plan->watermark)
+	{
+		Oid			types[2] = {INT8OID, TEXTOID};
+		Datum		values[2] = {Int64GetDatum(sync->id), CStringGetTextDatum(plan->watermark)};
+
+		run_function("SELECT activate._plan_watermark($1, $2)", 2, types, values);
+	}
+	MemoryContextDelete(plan->batch);
+	pfree(plan);
+}
+
+static void
+plan_init(CapturePlan *plan, const Sync *sync, int64 run, bool full, RunCounts *counts)
+{
+	Oid			types[2] = {INT8OID, INT8OID};
+	Datum		values[2] = {Int64GetDatum(sync->id), Int64GetDatum(run)};
+	bool		first;
+
+	memset(counts, 0, sizeof(*counts));
+	plan->sync = sync;
+	plan->run = run;
+	plan->counts = counts;
+	plan->context = CurrentMemoryContext;
+	plan->batch = AllocSetContextCreate(CurrentMemoryContext, "activate plan", ALLOCSET_DEFAULT_SIZES);
+	list_init(&plan->rejected, "SELECT activate._plan_reject($1, $2, $3, $4)", 3, JSONBOID, TEXTOID, INT8OID);
+	list_init(&plan->recorded, "SELECT activate._plan_known($1, $2, $3)", 2, JSONBOID, INT8OID, InvalidOid);
+	list_init(&plan->marked, "SELECT activate._plan_marks($1, $2, $3)", 2, TEXTOID, TEXTOID, InvalidOid);
+	list_init(&plan->pruned, "SELECT activate._plan_prune($1, $2)", 1, TEXTOID, InvalidOid, InvalidOid);
+
+	first = DatumGetBool(run_function("SELECT activate._plan_begin($1, $2)", 2, types, values));
+	plan->known = first && !full && !sync_option_bool(sync, "backfill", true);
+	if (full)
+		counts->deleted = outbox_release(sync->id, run);
+	plan->released = counts->deleted > 0;
+	plan->unlimited = full;
+	plan->marks = sync->mode == SYNC_APPEND || sync->nkeys == 0;
+	plan->everything = (full && !plan->released) || sync->mode == SYNC_REPLACE ||
+		(sync->capture == CAPTURE_FULL && !plan->marks);
+}
+
+/* As the extension's owner: our tables are looked at, not the source. */
+static char *
+plan_statement(const CapturePlan *plan, bool full)
+{
+	const Sync *sync = plan->sync;
+	Oid			types[7] = {INT8OID, TEXTOID, BOOLOID, BOOLOID, BOOLOID, BOOLOID, BOOLOID};
+	Datum		values[7];
+	char	   *reason;
+	char	   *query = sync_query(sync, &reason);
+
+	if (query == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("cannot run sync \"%s\": %s", sync->name, reason),
+				 errhint("Declare it again with activate_sync() once its source is there.")));
+	values[0] = Int64GetDatum(sync->id);
+	values[1] = CStringGetTextDatum(query);
+	values[2] = BoolGetDatum(plan->everything);
+	values[3] = BoolGetDatum(plan->marks);
+	values[4] = BoolGetDatum(sync->mode != SYNC_INSERT);
+	values[5] = BoolGetDatum(sync->mode == SYNC_MIRROR || sync->mode == SYNC_REPLACE);
+	values[6] = BoolGetDatum(full && !plan->released);
+	return TextDatumGetCString(run_function("SELECT activate._plan_sql($1, $2, $3, $4, $5, $6, $7)",
+											7, types, values));
+}
+
+static void
+plan_read(CapturePlan *plan, const char *statement)
+{
+	IdentityScope scope;
+	Portal		portal;
+
+	sync_enter_owner(plan->sync, &scope);
+	SPI_connect();
+	portal = SPI_cursor_open_with_args(NULL, statement, 0, NULL, NULL, NULL, false, CURSOR_OPT_NO_SCROLL);
+	for (;;)
+	{
+		SPITupleTable *rows;
+		uint64		n;
+		MemoryContext previous;
+
+		SPI_cursor_fetch(portal, true, PLAN_BATCH);
+		rows = SPI_tuptable;
+		n = SPI_processed;
+		if (n == 0)
+			break;
+		/* what a row leaves behind goes with the batch */
+		previous = MemoryContextSwitchTo(plan->batch);
+		for (uint64 i = 0; i < n; i++)
+			plan_row(plan, rows->vals[i], rows->tupdesc);
+		MemoryContextSwitchTo(previous);
+		plan_write(plan);
+		SPI_freetuptable(rows);
+		progress_update("planning", plan->counts->read,
+						plan->counts->inserted + plan->counts->updated + plan->counts->deleted);
+	}
+	SPI_cursor_close(portal);
+	SPI_finish();
+	sync_leave_owner(plan->sync, &scope);
+}
+
+static Datum
+row_value(HeapTuple row, TupleDesc desc, int column)
+{
+	bool		isnull;
+	Datum		value = SPI_getbinval(row, desc, column, &isnull);
+
+	if (isnull)
+		elog(ERROR, "column %d of a plan is NULL", column);
+	return value;
+}
+
+static void
+plan_row(CapturePlan *plan, HeapTuple row, TupleDesc desc)
+{
+	RunCounts  *counts = plan->counts;
+	char		action = *TextDatumGetCString(row_value(row, desc, COL_ACTION));
+	Jsonb	   *key;
+
+	switch (action)
+	{
+		case 'r':
+		case 's':
+			plan_total(plan, action, row, desc);
+			return;
+		case 'e':
+			plan_event(plan, row, desc);
+			return;
+		case 'p':
+			list_add(&plan->pruned, row_value(row, desc, COL_MARK), 0, 0);
+			return;
+		case 'x':
+		case 'y':
+			plan_reject(plan, action, row, desc);
+			return;
+	}
+
+	if (!plan->totals)
+		elog(ERROR, "a plan does not begin with its totals");
+	key = DatumGetJsonbP(row_value(row, desc, COL_KEY));
+	if (action == 'd')
+	{
+		counts->deleted++;
+		if (plan->holds)
+			outbox_append_held(plan->sync->id, key, plan->run);
+		else
+			outbox_append(plan->sync->id, key, OUTBOX_CHANGE, NULL, plan->run, false);
+		return;
+	}
+	if (plan->known)
+	{
+		list_add(&plan->recorded, row_value(row, desc, COL_KEY), row_value(row, desc, COL_HASH), 0);
+		return;
+	}
+	if (action == 'n')
+		counts->inserted++;
+	else
+		counts->updated++;
+	outbox_append(plan->sync->id, key, OUTBOX_CHANGE, NULL, plan->run, plan->everything);
+}
+
+static void
+plan_total(CapturePlan *plan, char action, HeapTuple row, TupleDesc desc)
+{
+	int64		n = DatumGetInt64(row_value(row, desc, COL_N));
+	bool		isnull;
+	Datum		watermark;
+
+	if (action == 's')
+	{
+		bool		still = !plan->marks && DatumGetInt64(row_value(row, desc, COL_HASH)) > 0;
+
+		plan->holds = plan_holds(plan, n);
+		plan->counts->held = plan->holds || still;
+		plan->totals = true;
+		return;
+	}
+	plan->counts->read = n;
+	watermark = SPI_getbinval(row, desc, COL_MARK, &isnull);
+	if (!isnull)
+		plan->watermark = MemoryContextStrdup(plan->context, TextDatumGetCString(watermark));
+	if (!plan->marks)
+		plan->deletes = DatumGetInt64(row_value(row, desc, COL_HASH));
+}
+
+/* Guarantee 8, with the options of the sync. */
+static bool
+plan_holds(const CapturePlan *plan, int64 sent)
+{
+	int			percent = sync_option_int(plan->sync, "max_delete_percent", 20);
+	int			least = sync_option_int(plan->sync, "min_deletes", 10);
+
+	if (plan->unlimited || plan->deletes == 0)
+		return false;
+	return plan->deletes >= sent || (plan->deletes >= least && plan->deletes * 100.0 > (double) sent * percent);
+}
+
+/* A row that is sent as it is now: append mode, and rows without a key. */
+static void
+plan_event(CapturePlan *plan, HeapTuple row, TupleDesc desc)
+{
+	bool		replace = plan->sync->mode == SYNC_REPLACE;
+
+	if (!plan->known)
+	{
+		plan->counts->inserted++;
+		outbox_append(plan->sync->id, DatumGetJsonbP(row_value(row, desc, COL_KEY)),
+					  replace ? OUTBOX_UPSERT : OUTBOX_INSERT,
+					  DatumGetJsonbP(row_value(row, desc, COL_BODY)), plan->run, plan->everything);
+	}
+	/* what is sent whole each run needs no memory */
+	if (!replace)
+		list_add(&plan->marked, row_value(row, desc, COL_MARK), row_value(row, desc, COL_VALUE), 0);
+}
+
+static void
+plan_reject(CapturePlan *plan, char action, HeapTuple row, TupleDesc desc)
+{
+	Datum		n = row_value(row, desc, COL_N);
+
+	plan->counts->rejected += DatumGetInt64(n);
+	list_add(&plan->rejected, row_value(row, desc, COL_KEY),
+			 CStringGetTextDatum(action == 'x' ? "null_key" : "duplicate_key"), n);
+}
+
+static void
+plan_write(CapturePlan *plan)
+{
+	MemoryContext previous = MemoryContextSwitchTo(plan->batch);
+
+	list_write(plan, &plan->rejected);
+	list_write(plan, &plan->recorded);
+	list_write(plan, &plan->marked);
+	list_write(plan, &plan->pruned);
+	MemoryContextSwitchTo(previous);
+	MemoryContextReset(plan->batch);
+}
+
+static void
+plan_check(const CapturePlan *plan)
+{
+	const RunCounts *counts = plan->counts;
+
+	if (counts->read == 0 || counts->rejected < counts->read)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_ACTIVATE_NO_USABLE_ROW),
+			 errmsg("no row of the source of sync \"%s\" has a usable key", plan->sync->name),
+			 errdetail("All " INT64_FORMAT " rows have a NULL in the key or share it with another row.", counts->read),
+			 errhint("Name columns that identify a row: activate_sync(..., key => 'column, ...').")));
+}
+
+static void
+list_init(PlanList *list, const char *sql, int ncolumns, Oid a, Oid b, Oid c)
+{
+	list->sql = sql;
+	list->ncolumns = ncolumns;
+	list->types[0] = a;
+	list->types[1] = b;
+	list->types[2] = c;
+	list->n = 0;
+}
+
+/* The values live as long as the batch that was fetched. */
+static void
+list_add(PlanList *list, Datum a, Datum b, Datum c)
+{
+	list->values[0][list->n] = a;
+	list->values[1][list->n] = b;
+	list->values[2][list->n] = c;
+	list->n++;
+}
+
+static void
+list_write(const CapturePlan *plan, PlanList *list)
+{
+	Oid			types[4] = {INT8OID};
+	Datum		values[4] = {Int64GetDatum(plan->sync->id)};
+
+	if (list->n == 0)
+		return;
+	for (int c = 0; c < list->ncolumns; c++)
+	{
+		bool		wide = list->types[c] == INT8OID;
+
+		types[c + 1] = get_array_type(list->types[c]);
+		values[c + 1] = PointerGetDatum(construct_array(list->values[c], list->n, list->types[c],
+														wide ? 8 : -1, wide && FLOAT8PASSBYVAL,
+														wide ? TYPALIGN_DOUBLE : TYPALIGN_INT));
+	}
+	run_function(list->sql, list->ncolumns + 1, types, values);
+	list->n = 0;
+}
+
+/* One of ours, as the extension's owner; its value in the caller's context. */
+static Datum
+run_function(const char *sql, int nargs, Oid *types, Datum *values)
+{
+	IdentityScope scope;
+	MemoryContext caller = CurrentMemoryContext;
+	Datum		result = (Datum) 0;
+	bool		isnull;
+
+	identity_enter_extension(&scope);
+	SPI_connect();
+	if (SPI_execute_with_args(sql, nargs, types, values, NULL, false, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not execute \"%s\"", sql);
+	result = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	if (!isnull)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(SPI_tuptable->tupdesc, 0);
+		MemoryContext previous = MemoryContextSwitchTo(caller);
+
+		result = datumCopy(result, attribute->attbyval, attribute->attlen);
+		MemoryContextSwitchTo(previous);
+	}
+	SPI_finish();
+	identity_leave(&scope);
+	return result;
+}

@@ -1,0 +1,233 @@
+-- The statements that plan a run, built around Q (docs/internals.md), and the
+-- writing of what they found out.  They are read as the sync's owner and
+-- written as the extension's, a batch at a time.
+
+-- API: Private.  The rows of a source: key (bad: with a NULL), hash, cursor, row.
+-- x.* and k.*, because a column may be called x or k.
+CREATE FUNCTION activate._rows_sql(query text, keys text[], columns text[], since text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT format('SELECT %s AS key, %s AS bad, activate._row_hash(x.*) AS hash, %s AS c, (x.*)::record AS r FROM (%s) q'
+		' CROSS JOIN LATERAL (SELECT %s) x%s%s',
+		CASE WHEN keys = '{}' THEN '''{}''::pg_catalog.jsonb' ELSE 'pg_catalog.to_jsonb(k.*)' END,
+		coalesce((SELECT string_agg(format('q.k%s IS NULL', i), ' OR ' ORDER BY i) FROM generate_subscripts(keys, 1) i), 'false'),
+		CASE WHEN since IS NULL THEN 'NULL::pg_catalog.text' ELSE 'q.c' END,
+		query, activate._select_list('v', columns),
+		CASE WHEN keys <> '{}' THEN format(' CROSS JOIN LATERAL (SELECT %s) k', activate._select_list('k', keys)) END,
+		CASE WHEN since IS NOT NULL THEN ' WHERE ' || since END);
+END;
+COMMENT ON FUNCTION activate._rows_sql(text, text[], text[], text) IS 'private: the statement that reads a source with key and hash';
+REVOKE ALL ON FUNCTION activate._rows_sql(text, text[], text[], text) FROM PUBLIC;
+
+-- API: Private.  What the cursor column must fulfil to be read (again).
+CREATE FUNCTION activate._since_sql(watermark text, lag text, col text, op text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE WHEN watermark IS NULL THEN col || ' IS NOT NULL'
+		WHEN lag IS NULL THEN format('%s %s %s', col, op, watermark)
+		ELSE format('%s %s %s - %L::pg_catalog.interval', col, op, watermark, lag) END;
+END;
+COMMENT ON FUNCTION activate._since_sql(text, text, text, text) IS 'private: condition on a cursor column';
+REVOKE ALL ON FUNCTION activate._since_sql(text, text, text, text) FROM PUBLIC;
+
+-- API: Private.  The newest cursor value read, or the old watermark.
+CREATE FUNCTION activate._newest_sql(type text, watermark text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE WHEN type IS NULL THEN '(SELECT NULL::pg_catalog.text)' ELSE format(
+		'(SELECT w.c FROM (SELECT raw.c FROM raw%s) w ORDER BY w.c DESC LIMIT 1)', ' UNION ALL SELECT ' || watermark) END;
+END;
+COMMENT ON FUNCTION activate._newest_sql(text, text) IS 'private: expression for the new watermark';
+REVOKE ALL ON FUNCTION activate._newest_sql(text, text) FROM PUBLIC;
+
+-- API: Private.  Compares keys.  actions: r totals (n: rows read, hash: deletes,
+-- mark: watermark), s sent (n, hash: deletes that are held already), n new, u differs, d gone, x NULL key, y
+-- duplicate key.  "known" gathers all that we know of a key first, so that there
+-- is one FULL JOIN, which is never a nested loop however wrong the estimates.
+CREATE FUNCTION activate._diff_sql(sync bigint, source text, type text, watermark text,
+	everything boolean, updates boolean, deletes boolean) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT format($sql$
+WITH raw AS %1$s (%2$s),
+src AS MATERIALIZED (
+	SELECT raw.key, bool_or(raw.bad) AS bad, count(*) AS n, min(raw.hash) AS hash FROM raw GROUP BY raw.key),
+known AS (
+	SELECT u.key, bool_or(u.kind = 's') AS sent, max(u.hash) FILTER (WHERE u.kind = 's') AS hash,
+		bool_or(u.kind = 'p') AS pending, bool_or(u.kind IN ('p', 'q')) AS any_pending, bool_or(u.kind = 'h') AS held,
+		bool_or(u.kind = 'd') AS no_delete, array_agg(u.hash) FILTER (WHERE u.kind = 'r') AS refused
+	  FROM (SELECT s.key, 's' AS kind, s.hash FROM activate._sent s WHERE s.sync = %3$s
+			UNION ALL
+			SELECT o.key, CASE WHEN o.held THEN 'h' WHEN o.forced OR NOT %4$L::boolean THEN 'p' ELSE 'q' END, NULL
+			  FROM activate._outbox o WHERE o.sync = %3$s
+			UNION ALL
+			SELECT j.key, CASE WHEN j.op = 'delete' THEN 'd' ELSE 'r' END, j.hash FROM activate.rejection j
+			 WHERE j.sync = %3$s AND j.code IS DISTINCT FROM 'null_key' AND j.code IS DISTINCT FROM 'duplicate_key') u
+	 GROUP BY u.key),
+diff AS MATERIALIZED (
+	SELECT CASE WHEN src.bad THEN 'x' WHEN src.n > 1 THEN 'y'
+			WHEN src.key IS NULL AND known.held THEN 'h' WHEN src.key IS NULL THEN 'd'
+			WHEN known.sent THEN 'u' ELSE 'n' END AS action,
+		coalesce(src.key, known.key) AS key, src.hash, coalesce(src.n, 1) AS n
+	  FROM src FULL JOIN known ON known.key = src.key
+	 WHERE src.bad OR src.n > 1 OR CASE
+		WHEN coalesce(known.pending, false) THEN false
+		WHEN src.key IS NULL THEN %6$L::boolean AND known.sent AND NOT known.any_pending AND NOT known.no_delete
+		WHEN %4$L::boolean THEN true
+		WHEN src.hash = ANY (known.refused) THEN false
+		WHEN known.sent THEN %5$L::boolean AND src.hash IS DISTINCT FROM known.hash
+		ELSE true END)
+SELECT 'r' AS action, NULL::jsonb AS key, (SELECT count(*) FROM diff WHERE diff.action = 'd') AS hash,
+	(SELECT coalesce(sum(src.n), 0) FROM src)::bigint AS n, NULL::jsonb AS body, %7$s::text AS mark, NULL::text AS value
+UNION ALL
+SELECT 's', NULL, (SELECT count(*) FROM diff WHERE diff.action = 'h'), (SELECT count(*) FROM activate._sent s WHERE s.sync = %3$s), NULL, NULL, NULL
+UNION ALL
+SELECT diff.action, diff.key, diff.hash, diff.n, NULL, NULL, NULL FROM diff WHERE diff.action <> 'h'$sql$,
+		CASE WHEN type IS NULL THEN 'NOT MATERIALIZED' ELSE 'MATERIALIZED' END, source, _diff_sql.sync,
+		everything, updates, deletes, activate._newest_sql(type, watermark));
+END;
+COMMENT ON FUNCTION activate._diff_sql(bigint, text, text, text, boolean, boolean, boolean) IS
+	'private: the statement that compares a source with what was sent';
+REVOKE ALL ON FUNCTION activate._diff_sql(bigint, text, text, text, boolean, boolean, boolean) FROM PUBLIC;
+
+-- API: Private.  Rows that are sent once, told apart by marks in
+-- activate._seen: the key, or where there is none the hash and a number among
+-- equal rows, and the cursor's value.  actions: r, x, y as above, e a new row, p
+-- a mark that the cursor has left behind.
+CREATE FUNCTION activate._append_sql(sync bigint, source text, keyed boolean, type text, watermark text, lag text,
+	everything boolean) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT format($sql$
+WITH raw AS MATERIALIZED (%1$s),
+marked AS (
+	SELECT raw.key, raw.bad, raw.r, raw.c, %2$s AS n,
+		%3$s || CASE WHEN raw.c IS NULL THEN '' ELSE '@' || raw.c::text END || %4$s AS mark
+	  FROM raw),
+newest AS MATERIALIZED (SELECT %5$s AS c)
+SELECT 'r' AS action, NULL::jsonb AS key, NULL::bigint AS hash, (SELECT count(*) FROM raw) AS n, NULL::jsonb AS body,
+	(SELECT newest.c::text FROM newest) AS mark, NULL::text AS value
+UNION ALL
+SELECT CASE WHEN m.bad THEN 'x' WHEN m.n > 1 THEN 'y' ELSE 'e' END, m.key, NULL, 1,
+	CASE WHEN m.bad OR m.n > 1 THEN NULL ELSE to_jsonb(m.r) END, m.mark, coalesce(m.c::text, '')
+  FROM marked m LEFT JOIN (SELECT g.mark FROM activate._seen g WHERE g.sync = %6$s) s ON s.mark = m.mark
+ WHERE s.mark IS NULL OR m.bad OR m.n > 1 OR %7$L::boolean
+UNION ALL
+SELECT 'p', NULL, NULL, 1, NULL, g.mark, NULL FROM activate._seen g, newest WHERE g.sync = %6$s AND %8$s$sql$,
+		source,
+		CASE WHEN keyed THEN 'count(*) OVER (PARTITION BY raw.key)' ELSE '1' END,
+		CASE WHEN keyed THEN 'raw.key::text' ELSE 'raw.hash::text' END,
+		CASE WHEN keyed THEN '''''' ELSE '''#'' || row_number() OVER (PARTITION BY raw.hash, raw.c)' END,
+		activate._newest_sql(type, watermark), _append_sql.sync, everything,
+		CASE WHEN type IS NULL THEN 'false'
+			ELSE activate._since_sql('newest.c', lag, format('nullif(g.value, '''')::%s', type), '<') END);
+END;
+COMMENT ON FUNCTION activate._append_sql(bigint, text, boolean, text, text, text, boolean) IS
+	'private: the statement that finds rows of a source that were not taken yet';
+REVOKE ALL ON FUNCTION activate._append_sql(bigint, text, boolean, text, text, text, boolean) FROM PUBLIC;
+
+-- API: Private.  everything: full => true; complete: deletes can be seen; marks: told apart by _seen.
+CREATE FUNCTION activate._plan_sql(sync bigint, query text, everything boolean, marks boolean, updates boolean,
+	deletes boolean, since_start boolean) RETURNS text
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, activate, pg_temp
+AS $$
+DECLARE
+	s activate.sync;
+	watermark text;
+	lag text;
+	source text;
+BEGIN
+	SELECT y.* INTO STRICT s FROM activate.sync y WHERE y.id = _plan_sql.sync;
+	IF s.capture <> 'cursor' THEN
+		s.cursor_type := NULL;
+	ELSIF NOT since_start THEN
+		SELECT format('%L::%s', w.value, s.cursor_type) INTO watermark FROM activate._watermark w
+		 WHERE w.sync = s.id AND w.value IS NOT NULL;
+	END IF;
+	lag := s.options ->> 'lag';
+	source := activate._rows_sql(query, s.key_columns, s.columns,
+		CASE WHEN s.cursor_type IS NOT NULL THEN activate._since_sql(watermark, lag, 'q.c', '>=') END);
+	IF marks THEN
+		RETURN activate._append_sql(s.id, source, s.key_columns <> '{}', s.cursor_type, watermark, lag, everything);
+	END IF;
+	RETURN activate._diff_sql(s.id, source, s.cursor_type, watermark, everything, updates,
+		deletes AND s.cursor_type IS NULL);
+END
+$$;
+COMMENT ON FUNCTION activate._plan_sql(bigint, text, boolean, boolean, boolean, boolean, boolean) IS
+	'private: the statement that plans a run of a sync to an API';
+REVOKE ALL ON FUNCTION activate._plan_sql(bigint, text, boolean, boolean, boolean, boolean, boolean) FROM PUBLIC;
+
+-- API: Private.  A comparison of the whole source replaces what earlier ones found.
+CREATE FUNCTION activate._plan_begin(sync bigint, run bigint, OUT first boolean)
+LANGUAGE sql
+BEGIN ATOMIC
+	DELETE FROM activate.rejection r
+	 USING activate.sync s
+	 WHERE s.id = _plan_begin.sync AND s.capture <> 'cursor' AND r.sync = s.id AND r.code IN ('null_key', 'duplicate_key');
+	SELECT NOT EXISTS (SELECT FROM activate.run u
+		 WHERE u.sync = _plan_begin.sync AND u.id <> _plan_begin.run AND u.status IN ('succeeded', 'held'));
+END;
+COMMENT ON FUNCTION activate._plan_begin(bigint, bigint) IS 'private: a run is planned; is it the first of its sync';
+REVOKE ALL ON FUNCTION activate._plan_begin(bigint, bigint) FROM PUBLIC;
+
+-- API: Private.  One rejection per row of the source.
+CREATE FUNCTION activate._plan_reject(sync bigint, keys jsonb[], codes text[], counts bigint[]) RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+	DELETE FROM activate.rejection r USING activate.sync s, unnest(keys) k(key)
+	 WHERE s.id = _plan_reject.sync AND s.capture = 'cursor'
+		AND r.sync = s.id AND r.key = k.key AND r.code IN ('null_key', 'duplicate_key');
+	INSERT INTO activate.rejection (sync, key, op, code, reason)
+	SELECT s.id, u.key, activate._mode_op(s.mode), u.code,
+		CASE u.code WHEN 'null_key' THEN 'a column of the key is NULL'
+			ELSE 'more than one row of the source has this key' END
+	  FROM activate.sync s, unnest(keys, codes, counts) AS u(key, code, n), generate_series(1, u.n)
+	 WHERE s.id = _plan_reject.sync;
+END;
+COMMENT ON FUNCTION activate._plan_reject(bigint, jsonb[], text[], bigint[]) IS
+	'private: rows of a source that have no usable key';
+REVOKE ALL ON FUNCTION activate._plan_reject(bigint, jsonb[], text[], bigint[]) FROM PUBLIC;
+
+-- API: Private.
+CREATE FUNCTION activate._plan_known(sync bigint, keys jsonb[], hashes bigint[]) RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+	INSERT INTO activate._sent (sync, key, hash, seq, sent_at)
+	SELECT _plan_known.sync, u.key, u.hash, 0, clock_timestamp() FROM unnest(keys, hashes) AS u(key, hash)
+	ON CONFLICT DO NOTHING;
+END;
+COMMENT ON FUNCTION activate._plan_known(bigint, jsonb[], bigint[]) IS
+	'private: options.backfill = false: these rows count as sent';
+REVOKE ALL ON FUNCTION activate._plan_known(bigint, jsonb[], bigint[]) FROM PUBLIC;
+
+-- API: Private.
+CREATE FUNCTION activate._plan_marks(sync bigint, marks text[], vals text[]) RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+	INSERT INTO activate._seen (sync, mark, value)
+	SELECT _plan_marks.sync, u.mark, u.value FROM unnest(marks, vals) AS u(mark, value)
+	ON CONFLICT DO NOTHING;
+END;
+COMMENT ON FUNCTION activate._plan_marks(bigint, text[], text[]) IS 'private: rows of an append sync that are taken';
+REVOKE ALL ON FUNCTION activate._plan_marks(bigint, text[], text[]) FROM PUBLIC;
+
+-- API: Private.
+CREATE FUNCTION activate._plan_prune(sync bigint, marks text[]) RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+	DELETE FROM activate._seen g USING unnest(marks) AS u(mark) WHERE g.sync = _plan_prune.sync AND g.mark = u.mark;
+END;
+COMMENT ON FUNCTION activate._plan_prune(bigint, text[]) IS 'private: marks that the cursor has left behind';
+REVOKE ALL ON FUNCTION activate._plan_prune(bigint, text[]) FROM PUBLIC;
+
+-- API: Private.
+CREATE FUNCTION activate._plan_watermark(sync bigint, value text) RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+	INSERT INTO activate._watermark AS w (sync, value) VALUES (_plan_watermark.sync, _plan_watermark.value)
+	ON CONFLICT (sync) DO UPDATE SET value = excluded.value;
+END;
+COMMENT ON FUNCTION activate._plan_watermark(bigint, text) IS 'private: how far capture "cursor" has read';
+REVOKE ALL ON FUNCTION activate._plan_watermark(bigint, text) FROM PUBLIC;

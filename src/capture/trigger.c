@@ -1,0 +1,171 @@
+/*
+ * trigger.c
+ *	  activate._capture(): what a changed row means to a sync.
+ *
+ * Only the key is kept, in memory, until the statement ends (outbox); the row
+ * itself is read when it is sent.  In append mode the row as it is now is the
+ * message: see event.c.  Whatever is wrong with a sync, the statement of the
+ * user succeeds: rows without a usable key go to rejection, and a sync whose
+ * table no longer fits is paused with the reason.
+ */
+#include "postgres.h"
+
+#include "capture/change.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "core/compat.h"
+#include "outbox/outbox.h"
+#include "utils/builtins.h"
+#include "utils/datum.h"
+
+/* Keys read at once when a table was truncated. */
+#define TRUNCATE_BATCH	1000
+
+static void capture_row(CaptureEntry *entry, TriggerData *data);
+static void capture_changed(CaptureEntry *entry, Relation relation, TupleTableSlot *slot, bool is_update);
+static bool same_key(const CaptureEntry *entry, TupleTableSlot *old, TupleTableSlot *new);
+static void capture_truncate(const Sync *sync);
+
+ACTIVATE_FUNCTION(activate_capture);
+Datum
+activate_capture(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = (TriggerData *) fcinfo->context;
+	CaptureEntry *entry;
+
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(data->tg_event) || data->tg_trigger->tgnargs != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("function \"activate._capture\" is for the triggers that activate_sync() creates")));
+
+	entry = capture_entry(pg_strtoint64(data->tg_trigger->tgargs[0]), data->tg_relation);
+	if (entry->sync == NULL)
+		return PointerGetDatum(NULL);
+	if (entry->reason != NULL)
+	{
+		if (!entry->sync->paused)
+			sync_pause(entry->sync->id, entry->reason);
+	}
+	else if (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event))
+		capture_truncate(entry->sync);
+	else
+		capture_row(entry, data);
+	return PointerGetDatum(NULL);
+}
+
+void
+capture_reject(const Sync *sync, Jsonb *key, const char *code, const char *reason, bool once)
+{
+	IdentityScope scope;
+	Oid			types[5] = {INT8OID, JSONBOID, TEXTOID, TEXTOID, BOOLOID};
+	Datum		values[5];
+
+	values[0] = Int64GetDatum(sync->id);
+	values[1] = JsonbPGetDatum(key);
+	values[2] = CStringGetTextDatum(code);
+	values[3] = CStringGetTextDatum(reason);
+	values[4] = BoolGetDatum(once);
+	identity_enter_extension(&scope);
+	SPI_connect();
+	SPI_execute_with_args("SELECT activate._capture_reject($1, $2, $3, $4, $5)",
+						  5, types, values, NULL, false, 0);
+	SPI_finish();
+	identity_leave(&scope);
+}
+
+static void
+capture_row(CaptureEntry *entry, TriggerData *data)
+{
+	Sync	   *sync = entry->sync;
+	Relation	relation = data->tg_relation;
+	bool		is_update = TRIGGER_FIRED_BY_UPDATE(data->tg_event);
+	bool		is_delete = TRIGGER_FIRED_BY_DELETE(data->tg_event);
+	bool		has_null;
+	Jsonb	   *key;
+
+	if (!is_delete)
+		capture_changed(entry, relation, is_update ? data->tg_newslot : data->tg_trigslot, is_update);
+
+	/* the row that is gone; deletes are no events, and an unchanged key is there already */
+	if (sync->mode == SYNC_APPEND || sync->nkeys == 0 ||
+		!(is_delete || (is_update && !same_key(entry, data->tg_trigslot, data->tg_newslot))))
+		return;
+	key = capture_key(entry->key, sync->nkeys, data->tg_trigslot, &has_null);
+	if (!has_null)
+		outbox_append(sync->id, key, OUTBOX_CHANGE, NULL, 0, false);
+}
+
+/* A row as it is now. */
+static void
+capture_changed(CaptureEntry *entry, Relation relation, TupleTableSlot *slot, bool is_update)
+{
+	bool		has_null;
+	Jsonb	   *key = capture_key(entry->key, entry->sync->nkeys, slot, &has_null);
+
+	if (has_null)
+		capture_reject(entry->sync, key, "null_key", "a column of the key is NULL", is_update);
+	else if (entry->sync->mode == SYNC_APPEND)
+		capture_event(entry, relation, key, slot);
+	else
+		outbox_append(entry->sync->id, key, OUTBOX_CHANGE, NULL, 0, false);
+}
+
+/* By the bytes: keys that are equal otherwise too are told apart for nothing, which does no harm. */
+static bool
+same_key(const CaptureEntry *entry, TupleTableSlot *old, TupleTableSlot *new)
+{
+	for (int i = 0; i < entry->sync->nkeys; i++)
+	{
+		AttrNumber	attno = entry->key[i].attno;
+		Form_pg_attribute attribute = TupleDescAttr(new->tts_tupleDescriptor, attno - 1);
+		bool		old_null;
+		bool		new_null;
+		Datum		old_value = slot_getattr(old, attno, &old_null);
+		Datum		new_value = slot_getattr(new, attno, &new_null);
+
+		if (old_null != new_null)
+			return false;
+		if (!old_null && !datum_image_eq(old_value, new_value, attribute->attbyval, attribute->attlen))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Every key that was sent is gone: those modes that delete look at each of
+ * them, and at those that may be on their way at this moment.  With a snapshot
+ * of now: the statement's is older than its lock on the table.
+ */
+static void
+capture_truncate(const Sync *sync)
+{
+	IdentityScope scope;
+	Oid			type = INT8OID;
+	Datum		id = Int64GetDatum(sync->id);
+	Portal		portal;
+
+	if ((sync->mode != SYNC_MIRROR && sync->mode != SYNC_REPLACE) || sync->nkeys == 0)
+		return;
+	identity_enter_extension(&scope);
+	SPI_connect();
+	portal = SPI_cursor_open_with_args(NULL, "SELECT key FROM activate._sent WHERE sync = $1 UNION"
+									   " SELECT key FROM activate._outbox WHERE sync = $1",
+									   1, &type, &id, NULL, false, 0);
+	for (;;)
+	{
+		SPI_cursor_fetch(portal, true, TRUNCATE_BATCH);
+		if (SPI_processed == 0)
+			break;
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			bool		isnull;
+			Datum		key = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+
+			outbox_append(sync->id, DatumGetJsonbP(key), OUTBOX_CHANGE, NULL, 0, false);
+		}
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
+	SPI_finish();
+	identity_leave(&scope);
+}

@@ -1,0 +1,51 @@
+/*
+ * analyze.h
+ *	  Parse analysis of what a declaration says: the source, expressions over
+ *	  it, and the query Q made of them (see sync.h).
+ *
+ * Everything is analysed as the current user under the current search_path.
+ * No text is ever pasted into another: expressions are parsed alone.
+ */
+#ifndef ACTIVATE_ANALYZE_H
+#define ACTIVATE_ANALYZE_H
+
+#include "nodes/primnodes.h"
+#include "parser/parse_node.h"
+
+typedef struct SyncSource
+{
+	ParseState *pstate;
+	Oid			relation;		/* InvalidOid: a query */
+	List	   *names;			/* String: its columns */
+	List	   *vars;			/* Var: the same */
+} SyncSource;
+
+/* source: a relation name, or SELECT, WITH, VALUES, TABLE.  Anything else is an error with a hint. */
+extern SyncSource *sync_source_open(const char *source);
+
+/* The column, or NULL. */
+extern Var *sync_source_column(const SyncSource *source, const char *name);
+
+/* An expression over the source's columns; what names it in errors, e.g. map of column "email". */
+extern Node *sync_source_expression(SyncSource *source, const char *text, const char *what);
+
+/* expression, which text became, assigned to a column of that type; NULL: it cannot be. */
+extern Node *sync_source_assign(SyncSource *source, Node *expression, const char *text, const char *what,
+								Oid type, int32 typmod);
+
+/* A condition: an expression coerced to boolean. */
+extern Node *sync_source_condition(SyncSource *source, const char *text, const char *what);
+
+/*
+ * SELECT targets FROM source WHERE condition, checked: no set-returning
+ * functions, and the current user may select what it reads.
+ */
+extern Query *sync_source_query(SyncSource *source, List *targets, Node *condition);
+
+/* Names of the primary key's columns of a relation (char *), NIL if there is none. */
+extern List *relation_primary_key(Oid relation);
+
+/* "a, b, c" of a list of String, for hints. */
+extern char *name_list(const List *names);
+
+#endif							/* ACTIVATE_ANALYZE_H */

@@ -1,0 +1,23 @@
+/*
+ * progress.h
+ *	  Where a run stands, for who looks at activate.stat_run while it runs.
+ *
+ * Costs a few stores under a light lock; call it per phase and every few
+ * thousand rows, not per row.  Without shared memory all of it does nothing.
+ */
+#ifndef ACTIVATE_PROGRESS_H
+#define ACTIVATE_PROGRESS_H
+
+/* Takes a slot for this process's run; given back at the end of the transaction, however it ends. */
+extern void progress_begin(int64 run, int64 sync);
+
+/* phase NULL: as before. */
+extern void progress_update(const char *phase, int64 rows_read, int64 rows_written);
+extern void progress_end(void);
+
+/*
+ * Statements that read a source may count as they go: "WHERE
+ * activate._count_row()" is true for every row, and tells every thousandth.
+ */
+
+#endif							/* ACTIVATE_PROGRESS_H */

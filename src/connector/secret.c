@@ -1,0 +1,332 @@
+/*
+ * secret.c
+ *	  The secret of a user mapping: its shape, where it comes from, where it
+ *	  goes; and the names by which a secret in the wrong place is known.
+ *
+ * No message here, and none raised from here, holds a value of a secret.
+ */
+#include "postgres.h"
+
+#include "access/reloptions.h"
+#include "catalog/pg_user_mapping.h"
+#include "common/base64.h"
+#include "connector/definition.h"
+#include "core/compat.h"
+#include "storage/fd.h"
+#include "utils/formatting.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+
+/* A token or key, not a document. */
+#define SECRET_MAX_BYTES	(64 * 1024)
+
+static const char secret_hint[] =
+"Valid secrets are {\"bearer\": \"...\"}, {\"basic\": \"user:password\"}, {\"header\": {\"X-Api-Key\": \"...\"}} and "
+"{\"query\": {\"key\": \"...\"}}; each value may be {\"file\": \"/path\"}.";
+
+bool
+secret_header_name(const char *name)
+{
+	static const char *const parts[] = {"key", "token", "secret", "password"};
+	char	   *lower;
+
+	if (pg_strcasecmp(name, "Authorization") == 0 || pg_strcasecmp(name, "Cookie") == 0 ||
+		pg_strcasecmp(name, "Proxy-Authorization") == 0)
+		return true;
+	if (pg_strcasecmp(name, "Idempotency-Key") == 0)
+		return false;
+	lower = asc_tolower(name, strlen(name));
+	for (int i = 0; i < lengthof(parts); i++)
+	{
+		if (strstr(lower, parts[i]) != NULL)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Names are compared without case, "-" and "_".  Exact, or by their end:
+ * "page_token" and "sort_key" are parameters of innocent reads.
+ */
+bool
+secret_query_name(const char *name, size_t len)
+{
+	static const char *const exact[] = {
+		"key", "token", "auth", "authorization", "secret", "password", "passwd", "pwd",
+		"signature", "sig", "hapikey", "credential", "credentials", "jwt", "bearer"
+	};
+	static const char *const ends[] = {
+		"apikey", "accesskey", "secretkey", "privatekey", "authkey", "appkey",
+		"accesstoken", "authtoken", "apitoken", "bearertoken", "refreshtoken", "sessiontoken",
+		"secret", "password"
+	};
+	char		plain[64];
+	size_t		n = 0;
+
+	for (size_t i = 0; i < len && n < sizeof(plain) - 1; i++)
+	{
+		if (name[i] != '-' && name[i] != '_')
+			plain[n++] = pg_tolower((unsigned char) name[i]);
+	}
+	plain[n] = '\0';
+	for (int i = 0; i < lengthof(exact); i++)
+	{
+		if (strcmp(plain, exact[i]) == 0)
+			return true;
+	}
+	for (int i = 0; i < lengthof(ends); i++)
+	{
+		size_t		end = strlen(ends[i]);
+
+		if (n >= end && strcmp(plain + n - end, ends[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+pg_noreturn static void
+secret_fail(const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid secret: %s", what),
+			 errhint("%s", secret_hint)));
+}
+
+/* A string, or {"file": "/path"}; *path is NULL for a string. */
+static char *
+secret_value(const JsonbValue *value, const char *name, char **path)
+{
+	char	   *text;
+	int			n;
+
+	*path = NULL;
+	if (value->type == jbvString)
+	{
+		text = template_scalar_text(value);
+		for (const char *p = text; *p; p++)
+		{
+			if ((unsigned char) *p < ' ' || *p == 0x7f)
+				secret_fail(psprintf("the value of \"%s\" contains a control character", name));
+		}
+		if (*text == '\0')
+			secret_fail(psprintf("the value of \"%s\" is empty", name));
+		return text;
+	}
+	if (value->type == jbvBinary && JsonContainerIsObject(value->val.binary.data))
+	{
+		(void) definition_members(value, &n);
+		*path = definition_text(value, "file");
+		if (n == 1 && *path != NULL)
+		{
+			if (!is_absolute_path(*path))
+				secret_fail(psprintf("the file of \"%s\" is not an absolute path", name));
+			return NULL;
+		}
+	}
+	secret_fail(psprintf("the value of \"%s\" is neither a string nor {\"file\": \"/path\"}", name));
+}
+
+/* What a reader of secrets does with each of its values. */
+typedef void (*SecretVisit) (const char *kind, const char *name, const JsonbValue *value, void *arg);
+
+/* Walks a secret of whatever shape; errors if it is none. */
+static void
+secret_walk(Jsonb *secret, SecretVisit visit, void *arg)
+{
+	JsonbValue	root = definition_root(secret);
+	DefinitionMember *members;
+	JsonbValue	other;
+	int			n;
+
+	if (!JB_ROOT_IS_OBJECT(secret))
+		secret_fail("it is not a JSON object");
+	members = definition_members(&root, &n);
+	if (n == 0)
+		secret_fail("it is empty");
+	if (definition_get_in(&root, "bearer", &other) && definition_get_in(&root, "basic", &other))
+		secret_fail("\"bearer\" and \"basic\" exclude each other");
+	for (int i = 0; i < n; i++)
+	{
+		const char *kind = members[i].name;
+		JsonbValue *value = &members[i].value;
+
+		if (strcmp(kind, "bearer") == 0 || strcmp(kind, "basic") == 0)
+			visit(kind, kind, value, arg);
+		else if (strcmp(kind, "header") == 0 || strcmp(kind, "query") == 0)
+		{
+			DefinitionMember *named;
+			int			count;
+
+			if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
+				secret_fail(psprintf("\"%s\" is not an object", kind));
+			named = definition_members(value, &count);
+			for (int j = 0; j < count; j++)
+				visit(kind, named[j].name, &named[j].value, arg);
+		}
+		else
+			secret_fail(psprintf("unknown member \"%s\"", kind));
+	}
+}
+
+static void
+secret_check_value(const char *kind, const char *name, const JsonbValue *value, void *arg)
+{
+	bool		may_read_files = *(bool *) arg;
+	char	   *path;
+	char	   *text = secret_value(value, name, &path);
+
+	if (strcmp(kind, "header") == 0 &&
+		(!definition_header_is_name(name) || definition_header_is_ours(name) ||
+		 pg_strcasecmp(name, "Proxy-Authorization") == 0))
+		secret_fail("\"header\" has a member that is no header's name, or one that activate sets itself");
+	if (*name == '\0')
+		secret_fail(psprintf("\"%s\" has a member without a name", kind));
+	if (strcmp(kind, "basic") == 0 && text != NULL && strchr(text, ':') == NULL)
+		secret_fail("the value of \"basic\" is not \"user:password\"");
+	if (path != NULL && !may_read_files)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to read a secret from a file of the server"),
+				 errhint("Only superusers and members of pg_read_server_files may name a file in a secret.")));
+}
+
+void
+connector_check_secret(Jsonb *secret, bool may_read_files)
+{
+	secret_walk(secret, secret_check_value, &may_read_files);
+}
+
+/* The content of a file without its last line break. */
+static char *
+secret_read_file(const char *path, const char *name)
+{
+	FILE	   *file = AllocateFile(path, PG_BINARY_R);
+	char	   *text = palloc(SECRET_MAX_BYTES + 1);
+	size_t		len;
+
+	if (file == NULL)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not open file \"%s\" with the secret \"%s\": %m", path, name)));
+	len = fread(text, 1, SECRET_MAX_BYTES + 1, file);
+	if (ferror(file))
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not read file \"%s\" with the secret \"%s\": %m", path, name)));
+	FreeFile(file);
+	if (len > SECRET_MAX_BYTES)
+		secret_fail(psprintf("file \"%s\" is larger than %d bytes", path, SECRET_MAX_BYTES));
+	while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == '\r'))
+		len--;
+	text[len] = '\0';
+	if (len == 0)
+		secret_fail(psprintf("file \"%s\" is empty", path));
+	for (size_t i = 0; i < len; i++)
+	{
+		if ((unsigned char) text[i] < ' ' || text[i] == 0x7f)
+			secret_fail(psprintf("file \"%s\" contains a control character", path));
+	}
+	return text;
+}
+
+static char *
+secret_basic(const char *text)
+{
+	int			len = pg_b64_enc_len(strlen(text));
+	char	   *encoded = palloc(len + 1);
+
+	len = compat_b64_encode(text, strlen(text), encoded, len);
+	encoded[Max(len, 0)] = '\0';
+	return psprintf("Basic %s", encoded);
+}
+
+static void
+secret_append(char ***names, char ***values, int *n, const char *name, char *value)
+{
+	*names = *n == 0 ? palloc(sizeof(char *)) : repalloc(*names, sizeof(char *) * (*n + 1));
+	*values = *n == 0 ? palloc(sizeof(char *)) : repalloc(*values, sizeof(char *) * (*n + 1));
+	(*names)[*n] = pstrdup(name);
+	(*values)[(*n)++] = value;
+}
+
+static void
+secret_load_value(const char *kind, const char *name, const JsonbValue *value, void *arg)
+{
+	ConnectorAuth *auth = arg;
+	char	   *path;
+	char	   *text = secret_value(value, name, &path);
+
+	if (path != NULL)
+		text = secret_read_file(path, name);
+	if (strcmp(kind, "query") == 0)
+		secret_append(&auth->query_names, &auth->query_values, &auth->nquery, name, text);
+	else if (strcmp(kind, "header") == 0)
+		secret_append(&auth->header_names, &auth->header_values, &auth->nheaders, name, text);
+	else
+		secret_append(&auth->header_names, &auth->header_values, &auth->nheaders, "Authorization",
+					  strcmp(kind, "bearer") == 0 ? psprintf("Bearer %s", text) : secret_basic(text));
+}
+
+/* The mapping without any check of rights: it is used, not shown. */
+static List *
+secret_mapping(Oid server, Oid userid, Oid *found)
+{
+	HeapTuple	tuple = NULL;
+	Datum		options;
+	bool		isnull;
+	List	   *list = NIL;
+
+	*found = userid;
+	if (OidIsValid(userid))
+		tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(userid),
+								ObjectIdGetDatum(server));
+	if (!HeapTupleIsValid(tuple))
+	{
+		*found = InvalidOid;
+		tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid),
+								ObjectIdGetDatum(server));
+	}
+	if (!HeapTupleIsValid(tuple))
+		return NIL;
+	options = SysCacheGetAttr(USERMAPPINGUSERSERVER, tuple, Anum_pg_user_mapping_umoptions, &isnull);
+	if (!isnull)
+		list = untransformRelOptions(options);
+	ReleaseSysCache(tuple);
+	return list;
+}
+
+ConnectorAuth *
+connector_auth(Oid server, Oid userid, MemoryContext context)
+{
+	MemoryContext old = MemoryContextSwitchTo(context);
+	ConnectorAuth *auth = palloc0(sizeof(ConnectorAuth));
+	const char *secret = definition_option(secret_mapping(server, userid, &auth->userid), "secret");
+
+	if (secret != NULL)
+	{
+		auth->present = true;
+		secret_walk(definition_parse(secret, "secret", true), secret_load_value, auth);
+	}
+	MemoryContextSwitchTo(old);
+	return auth;
+}
+
+void
+connector_authorize(HttpRequest *request, const ConnectorAuth *auth)
+{
+	for (int i = 0; i < auth->nheaders; i++)
+		http_request_header(request, auth->header_names[i], auth->header_values[i]);
+	if (auth->nquery > 0)
+	{
+		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(request));
+		StringInfoData url;
+
+		initStringInfo(&url);
+		appendStringInfoString(&url, request->url);
+		for (int i = 0; i < auth->nquery; i++)
+			template_append_query(&url, auth->query_names[i], auth->query_values[i]);
+		request->url = url.data;
+		MemoryContextSwitchTo(old);
+	}
+}

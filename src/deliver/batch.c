@@ -1,0 +1,298 @@
+/*
+ * batch.c
+ *	  Ready rows to calls, and calls to the wire.
+ *
+ * Targets take turns, and the syncs of a target; a call goes out when it is
+ * full or nothing more is ready (no linger).  A call unanswered for 250 ms no
+ * longer counts as one of activate.connections: SEMANTICS 18.
+ */
+#include "postgres.h"
+
+#include "core/clock.h"
+#include "deliver/engine.h"
+#include "mb/pg_wchar.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+static DeliverCall *form_call(DeliverTarget *target, TimestampTz now);
+static int	pick_list(const DeliverSync *sync, TimestampTz now);
+static void fill_call(DeliverCall *call, int list);
+static bool build_call(DeliverCall *call);
+static void build_rows(DeliverCall *call);
+static void unbuildable(DeliverCall *call, const DeliverError *error);
+static bool submit_call(DeliverCall *call);
+
+static bool
+connection_free(void)
+{
+	return engine->nyoung < deliver_connections && engine->nstalled <= deliver_stalled_connections;
+}
+
+/* Sends all that can be sent now; true if anything was. */
+bool
+deliver_send(TimestampTz now)
+{
+	bool		any = false;
+	bool		progress = engine->enabled && engine->send_rest_until <= now;
+
+	while (progress && connection_free())
+	{
+		dlist_node *last;
+		dlist_node *node;
+
+		progress = false;
+		if (dlist_is_empty(&engine->targets))
+			break;
+		last = dlist_tail_node(&engine->targets);
+		do
+		{
+			DeliverTarget *target;
+			DeliverCall *call;
+
+			/* whoever had a turn goes to the end */
+			node = dlist_pop_head_node(&engine->targets);
+			dlist_push_tail(&engine->targets, node);
+			target = dlist_container(DeliverTarget, node, node);
+			if (!deliver_target_ready(target, now) || (call = form_call(target, now)) == NULL)
+				continue;
+			if (!submit_call(call))
+				return any;
+			progress = any = true;
+		} while (node != last && connection_free());
+	}
+	return any;
+}
+
+static DeliverCall *
+form_call(DeliverTarget *target, TimestampTz now)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &target->syncs)
+	{
+		DeliverSync *sync = dlist_container(DeliverSync, node, iter.cur);
+		int			list = -1;
+		MemoryContext context;
+		DeliverCall *call;
+
+		if (!sync->broken && !sync->stale && sync->declaration != NULL && sync->declaration->auth != NULL)
+			list = pick_list(sync, now);
+		if (list < 0)
+			continue;
+		context = AllocSetContextCreate(engine->context, "activate call", ALLOCSET_SMALL_SIZES);
+		call = MemoryContextAllocZero(context, sizeof(DeliverCall));
+		call->context = context;
+		call->sync = sync;
+		call->target = target;
+		call->declaration = sync->declaration;
+		call->declaration->references++;
+		fill_call(call, list);
+
+		/* its turn is over; the list is not looked at any more */
+		dlist_delete(&sync->node);
+		dlist_push_tail(&target->syncs, &sync->node);
+		return call;
+	}
+	return NULL;
+}
+
+/* The list of a sync from which a call can go now, or -1. */
+static int
+pick_list(const DeliverSync *sync, TimestampTz now)
+{
+	bool		may_grow = deliver_sync_may_grow(sync, now);
+	int			best = -1;
+
+	for (int i = 0; i < DELIVER_READY_LISTS; i++)
+	{
+		DeliverEntry *first;
+		int			full;
+
+		if (sync->nready[i] == 0)
+			continue;
+		first = dlist_container(DeliverEntry, node, sync->ready[i].head.next);
+		full = deliver_sync_batch(sync, first->op);
+		if (first->limit > 0)
+			full = Min(full, first->limit);
+		if ((sync->nready[i] >= full || !may_grow) &&
+			(best < 0 || sync->nready[i] > sync->nready[best]))
+			best = i;
+	}
+	return best;
+}
+
+static void
+fill_call(DeliverCall *call, int list)
+{
+	DeliverSync *sync = call->sync;
+	DeliverEntry *entry = dlist_container(DeliverEntry, node, sync->ready[list].head.next);
+	int			most = deliver_sync_batch(sync, entry->op);
+
+	call->write = connector_write(call->declaration->connector, entry->op);
+	call->entries = MemoryContextAlloc(call->context, sizeof(DeliverEntry *) * Min(most, sync->nready[list]));
+	while (sync->nready[list] > 0)
+	{
+		entry = dlist_container(DeliverEntry, node, sync->ready[list].head.next);
+		if (entry->limit > 0)
+			most = Min(most, entry->limit);
+		if (call->n >= most)
+			break;
+		call->entries[call->n++] = entry;
+		deliver_entry_busy(entry, ENTRY_FLYING);
+	}
+}
+
+/* False: not sent, and nothing more can be at this time. */
+static bool
+submit_call(DeliverCall *call)
+{
+	int64		newest = 0;
+
+	for (int i = 0; i < call->n; i++)
+		newest = Max(newest, deliver_entry_last_id(call->entries[i]));
+	if (!deliver_horizon_ensure(newest))
+	{
+		for (int i = call->n - 1; i >= 0; i--)
+			deliver_entry_ready(call->entries[i], true);
+		deliver_call_end(call);
+		return false;
+	}
+	if (!build_call(call))
+		return true;
+	for (int i = 0; i < call->n; i++)
+	{
+		DeliverEntry *entry = call->entries[i];
+
+		if (entry->perhaps_sent)
+			deliver_outcome(entry, OUTCOME_NOTED);
+		entry->perhaps_sent = false;
+	}
+	engine->sent_up_to = Max(engine->sent_up_to, newest);
+	call->sent_at = clock_now();
+	call->probe = call->target->state != TARGET_UP;
+	call->target->probing |= call->probe;
+	call->target->in_flight++;
+	call->target->requests++;
+	call->target->unpublished = true;
+	dlist_push_tail(&engine->young, &call->node);
+	engine->nyoung++;
+	http_pool_submit(engine->pool, call->request);
+	return true;
+}
+
+static void
+build_work(void *arg)
+{
+	DeliverCall *call = arg;
+	char		key[DELIVER_ID_TEXT];
+
+	MemoryContextSwitchTo(call->context);
+	build_rows(call);
+	deliver_call_key(call->rows, call->n, call->write, key);
+	call->request = connector_request(call->declaration->connector, call->rows, call->n, key, call->context);
+	connector_authorize(call->request, call->declaration->auth);
+	call->request->owner = call;
+}
+
+/* Only converting to UTF-8, where the database is in something else, needs a transaction. */
+static bool
+build_call(DeliverCall *call)
+{
+	DeliverError error;
+
+	if (GetDatabaseEncoding() == PG_UTF8 ? deliver_guarded(build_work, call, &error)
+		: deliver_transaction(build_work, call, &error))
+		return true;
+	unbuildable(call, &error);
+	return false;
+}
+
+static void
+build_rows(DeliverCall *call)
+{
+	Sync	   *sync = call->declaration->sync;
+
+	call->rows = palloc0(sizeof(ConnectorRow) * call->n);
+	for (int i = 0; i < call->n; i++)
+	{
+		DeliverEntry *entry = call->entries[i];
+		ConnectorRow *row = &call->rows[i];
+
+		row->op = entry->op;
+		row->id = deliver_id_text(entry->id, palloc(DELIVER_ID_TEXT));
+		row->seq = entry->seq;
+		row->sync = sync->name;
+		row->key = entry->hash_key.key;
+		if (call->declaration->connector->format == FORMAT_OBJECT)
+			row->target_key = deliver_target_key(sync, row->key);
+		row->row = entry->row;
+		row->remote_id = entry->remote_id;
+	}
+}
+
+/* No request can be made of these rows (a header's template meets a line break ...): alone, the bad one is rejected. */
+static void
+unbuildable(DeliverCall *call, const DeliverError *error)
+{
+	for (int i = call->n - 1; i >= 0; i--)
+	{
+		DeliverEntry *entry = call->entries[i];
+		DeliverOutcome *outcome;
+
+		if (call->n > 1)
+		{
+			entry->limit = call->n / 2;
+			deliver_entry_ready(entry, true);
+			continue;
+		}
+		outcome = deliver_outcome(entry, OUTCOME_REJECTED);
+		outcome->has_id = false;
+		deliver_outcome_reason(outcome, unpack_sql_state(error->sqlstate), error->message);
+		deliver_entry_busy(entry, ENTRY_SETTLING);
+	}
+	deliver_call_end(call);
+}
+
+/* Calls that are unanswered for long make room for others. */
+void
+deliver_call_stalls(TimestampTz now)
+{
+	while (!dlist_is_empty(&engine->young))
+	{
+		DeliverCall *call = dlist_head_element(DeliverCall, node, &engine->young);
+
+		if (now - call->sent_at < DELIVER_STALL_US || engine->nstalled >= deliver_stalled_connections)
+			break;
+		dlist_delete(&call->node);
+		dlist_push_tail(&engine->stalled, &call->node);
+		call->stalled = true;
+		call->target->stalled++;
+		engine->nyoung--;
+		engine->nstalled++;
+	}
+}
+
+/* Frees a call, in flight or not. */
+void
+deliver_call_end(DeliverCall *call)
+{
+	if (call->sent_at != 0)
+	{
+		dlist_delete(&call->node);
+		if (call->stalled)
+		{
+			engine->nstalled--;
+			call->target->stalled--;
+		}
+		else
+			engine->nyoung--;
+		call->target->in_flight--;
+		call->target->unpublished = true;
+		if (call->probe)
+			call->target->probing = false;
+	}
+	if (call->request)
+		http_request_free(call->request);
+	deliver_declare_release(call->declaration);
+	MemoryContextDelete(call->context);
+}

@@ -1,0 +1,415 @@
+/*
+ * claim.c
+ *	  From the outbox to messages that are ready to be sent: claim, render,
+ *	  look up what was sent, decide.  One short transaction per sync; nothing
+ *	  here waits for the network.
+ */
+#include "postgres.h"
+
+#include "core/clock.h"
+#include "deliver/engine.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+/* A sync's turn. */
+typedef struct ClaimWork
+{
+	DeliverSync *sync;
+	bool		claiming;		/* an error now leaves the cursor in doubt */
+	bool		target_ready;
+	bool		slow;			/* the statement that renders was stopped */
+	int			rendered;
+	char	   *broken;			/* why the sync cannot work */
+	HeldWork	held;
+} ClaimWork;
+
+static void claim_work(void *arg);
+static void claim_intents(DeliverSync *sync);
+static void render_fresh(ClaimWork *work);
+static bool render_entries(ClaimWork *work, DeliverEntry **entries, int n, Rendered *rendered);
+static bool *check_deletes(ClaimWork *work, DeliverEntry **entries, int n, const Rendered *rendered,
+						   const DeliverKnown *known);
+static void prepare_entry(DeliverEntry *entry, const Rendered *rendered, const DeliverKnown *known);
+static void prepare_message(DeliverEntry *entry, OutboxOp op, Jsonb *row, const DeliverKnown *known);
+static void settle_entry(DeliverEntry *entry, OutcomeKind kind, OutboxOp op, const char *code, const char *reason);
+
+/* Ready rows that a sync is kept supplied with. */
+static int
+low_water(const DeliverSync *sync)
+{
+	OutboxOp	op = deliver_mode_op(sync->declaration->sync->mode);
+
+	return Max(DELIVER_RENDER, 2 * deliver_sync_batch(sync, op));
+}
+
+/* Can its ready rows become more without anything else happening? */
+bool
+deliver_sync_may_grow(const DeliverSync *sync, TimestampTz now)
+{
+	if (sync->broken || sync->rest_until > now)
+		return false;
+	return sync->nfresh > 0 || (sync->more && deliver_queue_window(sync) > 0);
+}
+
+/* Before a target that refused the secret is probed, that is read again: it may stand in a file. */
+static bool
+secret_may_have_changed(const DeliverSync *sync, TimestampTz now)
+{
+	return sync->target != NULL && sync->target->state == TARGET_AUTH && !sync->target->probing &&
+		sync->target->next_probe <= now && sync->loaded_at < sync->target->next_probe;
+}
+
+static bool
+wants_turn(DeliverSync *sync, TimestampTz now)
+{
+	if (sync->broken || sync->rest_until > now)
+		return false;
+	if (sync->more && deliver_queue_window(sync) > 0)
+		return true;
+	if (sync->nfresh == 0)
+		return false;
+	if (secret_may_have_changed(sync, now))
+		sync->stale = true;
+	return sync->stale || sync->declaration == NULL ||
+		(deliver_target_ready(sync->target, now) && deliver_ready_total(sync) < low_water(sync));
+}
+
+static void
+after_error(ClaimWork *work, const DeliverError *error)
+{
+	if (work->claiming)
+	{
+		outbox_cursor_reset(&work->sync->cursor);
+		work->sync->more = true;
+	}
+	if (deliver_error_is_transient(error->sqlstate))
+		deliver_sync_rest(work->sync, error);
+	else
+		deliver_sync_break(work->sync, error->message);
+}
+
+/*
+ * A statement that takes too long comes again with fewer keys, and the sync
+ * rests four times as long as it kept the others waiting.
+ */
+static void
+adapt_render_limit(ClaimWork *work, TimestampTz started)
+{
+	DeliverSync *sync = work->sync;
+
+	if (work->slow)
+	{
+		sync->render_limit = Max(1, Min(sync->render_limit, work->rendered) / 8);
+		sync->rest_until = clock_now() + 4 * (clock_now() - started);
+	}
+	else if (work->rendered > 0)
+		sync->render_limit = Min(DELIVER_RENDER, sync->render_limit * 2);
+}
+
+/* One turn for each sync that has something to claim or render; true: there is more at once. */
+bool
+deliver_claim(TimestampTz now)
+{
+	dlist_iter	iter;
+	bool		more = false;
+
+	if (!engine->enabled)
+		return false;
+	dlist_foreach(iter, &engine->all_syncs)
+	{
+		DeliverSync *sync = dlist_container(DeliverSync, all_node, iter.cur);
+		ClaimWork	work = {.sync = sync};
+		DeliverError error;
+		TimestampTz started;
+
+		(void) deliver_queue_wake_due(sync, now);
+		if (!wants_turn(sync, now) || !deliver_declare_load(sync))
+			continue;
+		work.target_ready = deliver_target_ready(sync->target, now);
+		started = clock_now();
+		if (!deliver_transaction(claim_work, &work, &error))
+			after_error(&work, &error);
+		else
+		{
+			sync->rests = 0;
+			deliver_held_done(&work.held, sync);
+			if (work.broken)
+				deliver_sync_break(sync, work.broken);
+			else
+				adapt_render_limit(&work, started);
+		}
+		more |= wants_turn(sync, now);
+	}
+	return more;
+}
+
+static void
+claim_work(void *arg)
+{
+	ClaimWork  *work = arg;
+	DeliverSync *sync = work->sync;
+
+	if (sync->more && deliver_queue_window(sync) > 0)
+	{
+		work->claiming = true;
+		claim_intents(sync);
+		work->claiming = false;
+		if (deliver_declare_outdated())
+			return;
+	}
+	if (sync->nfresh > 0 && work->target_ready && deliver_ready_total(sync) < low_water(sync))
+		render_fresh(work);
+}
+
+static void
+claim_intents(DeliverSync *sync)
+{
+	int			limit = Min(deliver_queue_window(sync), DELIVER_WINDOW);
+	List	   *intents;
+	ListCell   *cell;
+
+	sync->more = false;
+	intents = outbox_claim(sync->id, &sync->cursor, limit, CurrentMemoryContext);
+	foreach(cell, intents)
+		deliver_queue_add(sync, lfirst(cell));
+	if (list_length(intents) == limit)
+		sync->more = true;
+}
+
+/* An intent that brings its content, or needs none. */
+static bool
+is_event(const DeliverEntry *entry)
+{
+	const OutboxIntent *head = deliver_entry_head(entry);
+
+	return head->body != NULL || (head->op == OUTBOX_DELETE && entry->sync->declaration->sync->implicit);
+}
+
+/* The leading intents that one message can stand for. */
+static int
+count_covered(const DeliverEntry *entry, bool *forced)
+{
+	dlist_iter	iter;
+	int			n = 0;
+
+	*forced = false;
+	if (is_event(entry))
+		return 1;
+	dlist_foreach(iter, unconstify(dlist_head *, &entry->intents))
+	{
+		const OutboxIntent *intent = &dlist_container(DeliverIntent, node, iter.cur)->intent;
+
+		if (intent->body != NULL)
+			break;
+		*forced |= intent->forced;
+		n++;
+	}
+	return n;
+}
+
+static void
+render_fresh(ClaimWork *work)
+{
+	DeliverSync *sync = work->sync;
+	int			n = 0;
+	int			most = Min(sync->render_limit, sync->nfresh);
+	DeliverEntry **entries = palloc(sizeof(DeliverEntry *) * most);
+	Jsonb	  **keys = palloc(sizeof(Jsonb *) * most);
+	Rendered   *rendered = palloc0(sizeof(Rendered) * most);
+	DeliverKnown *known = palloc(sizeof(DeliverKnown) * most);
+	bool	   *waits;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &sync->fresh)
+	{
+		if (n == most)
+			break;
+		entries[n] = dlist_container(DeliverEntry, node, iter.cur);
+		keys[n] = entries[n]->hash_key.key;
+		n++;
+	}
+	if (!render_entries(work, entries, n, rendered))
+		return;
+	deliver_known(sync->id, keys, n, known, CurrentMemoryContext);
+	waits = check_deletes(work, entries, n, rendered, known);
+	for (int i = 0; i < n; i++)
+		if (waits == NULL || !waits[i])
+			prepare_entry(entries[i], &rendered[i], &known[i]);
+}
+
+/* Which of the entries are deletes that are held; NULL: none.  What stays fresh is forgotten after the commit. */
+static bool *
+check_deletes(ClaimWork *work, DeliverEntry **entries, int n, const Rendered *rendered, const DeliverKnown *known)
+{
+	DeliverEntry **deletes = palloc(sizeof(DeliverEntry *) * n);
+	int		   *places = palloc(sizeof(int) * n);
+	bool	   *found = palloc0(sizeof(bool) * n);
+	bool	   *waits = palloc0(sizeof(bool) * n);
+	int			count = 0;
+
+	if (!deliver_held_applies(work->sync))
+		return NULL;
+	for (int i = 0; i < n; i++)
+		if (!is_event(entries[i]) && !rendered[i].found && rendered[i].error == NULL &&
+			(known[i].sent || entries[i]->uncertain))
+		{
+			places[count] = i;
+			deletes[count++] = entries[i];
+		}
+	if (count == 0)
+		return NULL;
+	deliver_held_check(&work->held, work->sync, deletes, count, found);
+	for (int i = 0; i < count; i++)
+		waits[places[i]] = found[i];
+	return waits;
+}
+
+/* Those that are no events by one statement, scattered back to their places. */
+static bool
+render_entries(ClaimWork *work, DeliverEntry **entries, int n, Rendered *rendered)
+{
+	DeliverDeclaration *declaration = work->sync->declaration;
+	char	   *reason;
+	Jsonb	  **keys = palloc(sizeof(Jsonb *) * n);
+	int		   *places = palloc(sizeof(int) * n);
+	Rendered   *out = palloc0(sizeof(Rendered) * n);
+	int			count = 0;
+
+	for (int i = 0; i < n; i++)
+		if (!is_event(entries[i]))
+		{
+			places[count] = i;
+			keys[count++] = entries[i]->hash_key.key;
+		}
+	if (count == 0)
+		return true;
+	work->rendered = count;
+	if (!deliver_render_plan(&declaration->plan, declaration->sync, keys, count, out,
+							 &reason, &work->slow, CurrentMemoryContext))
+	{
+		/* it is told when this transaction is over */
+		work->broken = MemoryContextStrdup(engine->turn, reason);
+		return false;
+	}
+	if (work->slow && count > 1)
+		return false;
+	for (int i = 0; i < count; i++)
+		rendered[places[i]] = out[i];
+	return true;
+}
+
+/* Decides what becomes of a rendered entry (SEMANTICS 1). */
+static void
+prepare_entry(DeliverEntry *entry, const Rendered *rendered, const DeliverKnown *known)
+{
+	const Sync *sync = entry->sync->declaration->sync;
+	OutboxIntent *head = deliver_entry_head(entry);
+	OutboxOp	op = deliver_mode_op(sync->mode);
+	bool		forced;
+
+	entry->covered = count_covered(entry, &forced);
+	entry->epoch = sync->epoch;
+	entry->op = op;
+	entry->refused = known->refused;
+	if (is_event(entry))
+	{
+		prepare_message(entry, head->op == OUTBOX_CHANGE ? op : head->op, head->body, known);
+		return;
+	}
+	if (rendered->error)
+	{
+		settle_entry(entry, OUTCOME_REJECTED, op, rendered->sqlstate, rendered->error);
+		return;
+	}
+	if (rendered->duplicate)
+	{
+		settle_entry(entry, OUTCOME_REJECTED, op, "duplicate_key", "more than one row of the source has this key");
+		return;
+	}
+	switch (deliver_decide(sync, rendered->found, rendered->hash, forced, entry->uncertain, known, &op))
+	{
+		case DECIDED_SKIP:
+			settle_entry(entry, OUTCOME_SKIPPED, op, NULL, NULL);
+			break;
+		case DECIDED_SUPERSEDED:
+			settle_entry(entry, OUTCOME_SUPERSEDED, op, NULL, NULL);
+			break;
+		case DECIDED_SEND:
+			entry->has_hash = rendered->found;
+			entry->hash = rendered->hash;
+			prepare_message(entry, op, op == OUTBOX_DELETE ? NULL : rendered->row, known);
+			break;
+	}
+}
+
+/*
+ * Same content as was tried: the same message.  Else one of its own, also if an
+ * older content has come back: the receiver, who may have got what was in
+ * between, would take that for a repeat.
+ */
+static void
+message_identity(DeliverEntry *entry, OutboxOp op, Jsonb *row, const DeliverKnown *known)
+{
+	int64		sync = entry->sync->id;
+	Jsonb	   *key = entry->hash_key.key;
+
+	entry->nonce = entry->tried_nonce;
+	if (entry->tried)
+		deliver_message_id(entry->id, entry->nonce, sync, key, op, row);
+	if (entry->tried && memcmp(entry->id, entry->tried_id, DELIVER_ID_LEN) == 0)
+	{
+		entry->seq = entry->tried_seq;
+		return;
+	}
+
+	/* the unknown outcome of the older content matters no more */
+	if (entry->tried && entry->tried_ambiguous)
+		deliver_outcome(entry, OUTCOME_OVERTAKEN);
+	entry->seq = deliver_entry_last_id(entry);
+	entry->nonce = deliver_entry_newest(entry)->nonce;
+	if (entry->tried && entry->seq <= entry->tried_seq)
+		entry->nonce = entry->tried_nonce + 1;
+	if ((known->sent && entry->seq <= known->seq) || (entry->tried && entry->seq <= entry->tried_seq))
+		entry->seq = deliver_next_seq();
+	entry->tried = entry->tried_ambiguous = false;
+	deliver_message_id(entry->id, entry->nonce, sync, key, op, row);
+}
+
+static void
+prepare_message(DeliverEntry *entry, OutboxOp op, Jsonb *row, const DeliverKnown *known)
+{
+	DeliverSync *sync = entry->sync;
+	Connector  *connector = sync->declaration->connector;
+
+	entry->op = op;
+	if (connector_write(connector, op) == NULL)
+	{
+		settle_entry(entry, OUTCOME_REJECTED, op, "unsupported",
+					 psprintf("object \"%s\" of connector \"%s\" has no operation \"%s\"",
+							  connector->object, connector->name, outbox_op_name(op)));
+		return;
+	}
+	if (row)
+	{
+		entry->row = MemoryContextAlloc(sync->context, VARSIZE(row));
+		memcpy(entry->row, row, VARSIZE(row));
+	}
+	if (known->remote_id)
+		entry->remote_id = MemoryContextStrdup(sync->context, known->remote_id);
+	message_identity(entry, op, row, known);
+	deliver_entry_ready(entry, false);
+}
+
+/* Nothing is sent for it. */
+static void
+settle_entry(DeliverEntry *entry, OutcomeKind kind, OutboxOp op, const char *code, const char *reason)
+{
+	DeliverOutcome *outcome;
+
+	entry->op = op;
+	outcome = deliver_outcome(entry, kind);
+	outcome->has_id = false;
+	deliver_outcome_reason(outcome, code, reason);
+	deliver_entry_busy(entry, ENTRY_SETTLING);
+}

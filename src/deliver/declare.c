@@ -1,0 +1,377 @@
+/*
+ * declare.c
+ *	  Declarations as the deliverer holds them: which syncs are ours, and each
+ *	  compiled with its connector and secret until something changes.
+ *
+ * Something changes: the database's generation (our own verbs announce it), a
+ * server, foreign table, user mapping or role (plain DDL, GRANT and REVOKE), the
+ * configuration.  Then
+ * the list is read again and each sync is loaded anew when it has work; what
+ * is in memory of it and not under way is forgotten and read again, because a
+ * discard or a redeclaration may have removed it.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "core/clock.h"
+#include "core/compat.h"
+#include "core/guc.h"
+#include "core/identity.h"
+#include "deliver/engine.h"
+#include "foreign/foreign.h"
+#include "utils/acl.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+static bool mapping_changed = false;
+static bool catalog_changed = false;
+
+static void refresh_work(void *arg);
+static void list_sync(int64 id, Oid server, bool paused);
+static void drop_unlisted(void);
+static void load_work(void *arg);
+static void auth_work(void *arg);
+
+static void
+catalog_callback(Datum arg, int cache, uint32 hash)
+{
+	catalog_changed = true;
+	if (cache == USERMAPPINGOID)
+		mapping_changed = true;
+}
+
+/* pg_class changes all the time; what is granted on our targets seldom does. */
+static void
+relation_callback(Datum arg, int cache, uint32 hash)
+{
+	dlist_iter	iter;
+
+	if (hash == 0)
+		catalog_changed = true;
+	dlist_foreach(iter, &engine->all_syncs)
+	{
+		DeliverSync *sync = dlist_container(DeliverSync, all_node, iter.cur);
+
+		if (sync->declaration && sync->declaration->target_hash == hash)
+			catalog_changed = true;
+	}
+}
+
+void
+deliver_declare_init(void)
+{
+	CacheRegisterSyscacheCallback(USERMAPPINGOID, catalog_callback, (Datum) 0);
+	CacheRegisterSyscacheCallback(FOREIGNSERVEROID, catalog_callback, (Datum) 0);
+	CacheRegisterSyscacheCallback(FOREIGNTABLEREL, catalog_callback, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, catalog_callback, (Datum) 0);
+	CacheRegisterSyscacheCallback(RELOID, relation_callback, (Datum) 0);
+}
+
+/*
+ * Has anything changed that the declarations in memory do not know yet?  Asked
+ * again after a claim: a right that was revoked before an intent was committed
+ * must be missed before that intent is sent.
+ */
+bool
+deliver_declare_outdated(void)
+{
+	AcceptInvalidationMessages();
+	return engine->stale || catalog_changed ||
+		pg_atomic_read_u64(&engine->database->generation) != engine->generation;
+}
+
+/* Reads the list again if anything has changed. */
+void
+deliver_declare_refresh(void)
+{
+	uint64		generation = pg_atomic_read_u64(&engine->database->generation);
+	DeliverError error;
+	dlist_iter	iter;
+
+	if (!deliver_declare_outdated() || engine->next_refresh > clock_now())
+		return;
+
+	/* before reading: what changes meanwhile is seen the next time */
+	engine->generation = generation;
+	engine->stale = false;
+	catalog_changed = false;
+	if (!deliver_transaction(refresh_work, NULL, &error))
+	{
+		/* DROP EXTENSION may have been on its way */
+		ereport(LOG,
+				(errcode(error.sqlstate),
+				 errmsg("activate: could not read the declared syncs: %s", error.message)));
+		engine->stale = true;
+		engine->next_refresh = clock_now() + USECS_PER_SEC;
+		return;
+	}
+	if (engine->gone)
+		return;
+	drop_unlisted();
+	deliver_targets_prune();
+	if (mapping_changed)
+		dlist_foreach(iter, &engine->targets)
+			deliver_target_probe_now(dlist_container(DeliverTarget, node, iter.cur));
+	mapping_changed = false;
+}
+
+static void
+note_enabled(const char *installation)
+{
+	bool		original = strcmp(installation, "original") == 0;
+	bool		copy = strcmp(installation, "copy") == 0;
+
+	if (copy && !engine->is_copy)
+		ereport(LOG,
+				(errmsg("activate: nothing is sent, this database is a copy of the one that declared its syncs"),
+				 errhint("activate_adopt() makes it the one that sends.")));
+	engine->is_copy = copy;
+	engine->enabled = original && activate_enabled;
+}
+
+static void
+refresh_work(void *arg)
+{
+	IdentityScope scope;
+	dlist_iter	iter;
+
+	if (!OidIsValid(identity_extension()))
+	{
+		engine->gone = true;
+		return;
+	}
+	dlist_foreach(iter, &engine->all_syncs)
+		dlist_container(DeliverSync, all_node, iter.cur)->listed = false;
+
+	identity_enter_extension(&scope);
+	SPI_connect();
+	SPI_execute("SELECT activate._installation()", true, 1);
+	note_enabled(SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	SPI_execute("SELECT id, server, paused FROM activate._deliver_syncs()", true, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		int64		id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
+		Datum		server = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 2, &isnull);
+
+		list_sync(id, isnull ? InvalidOid : DatumGetObjectId(server),
+				  DatumGetBool(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 3, &isnull)));
+	}
+	SPI_finish();
+	identity_leave(&scope);
+}
+
+/* A sync is ours by its server; one whose target is gone belongs to deliverer 0, which pauses it. */
+static void
+list_sync(int64 id, Oid server, bool paused)
+{
+	DeliverSync *sync;
+	bool		found;
+
+	if (server % engine->deliverers != engine->slot)
+		return;
+	sync = hash_search(engine->syncs, &id, HASH_ENTER, &found);
+	if (!found)
+	{
+		memset((char *) sync + sizeof(int64), 0, sizeof(DeliverSync) - sizeof(int64));
+		deliver_queue_create(sync);
+		dlist_push_tail(&engine->all_syncs, &sync->all_node);
+	}
+	sync->server = server;
+	sync->held_back = paused;
+	if (sync->target)
+		deliver_target_pause(sync->target, paused);
+	sync->listed = true;
+	sync->stale = true;
+	sync->broken = false;
+	sync->more = true;
+	sync->rest_until = 0;
+}
+
+static void
+sync_detach(DeliverSync *sync)
+{
+	if (sync->target)
+		dlist_delete(&sync->node);
+	sync->target = NULL;
+	if (sync->declaration)
+		deliver_declare_release(sync->declaration);
+	sync->declaration = NULL;
+}
+
+/* Dropped, or moved to another deliverer's server. */
+static void
+drop_unlisted(void)
+{
+	dlist_mutable_iter iter;
+
+	dlist_foreach_modify(iter, &engine->all_syncs)
+	{
+		DeliverSync *sync = dlist_container(DeliverSync, all_node, iter.cur);
+
+		if (sync->listed)
+			continue;
+		deliver_queue_forget(sync);
+		sync->broken = true;
+		if (sync->nbusy > 0)
+			continue;			/* again when what is in flight has come back */
+		sync_detach(sync);
+		outbox_cursor_reset(&sync->cursor);
+		MemoryContextDelete(sync->context);
+		dlist_delete(&sync->all_node);
+		hash_search(engine->syncs, &sync->id, HASH_REMOVE, NULL);
+	}
+}
+
+void
+deliver_declare_release(DeliverDeclaration *declaration)
+{
+	if (--declaration->references > 0)
+		return;
+	deliver_render_forget(&declaration->plan);
+	MemoryContextDelete(declaration->context);
+}
+
+/* Loads what has changed; false: there is nothing to do for this sync now. */
+bool
+deliver_declare_load(DeliverSync *sync)
+{
+	DeliverError error;
+
+	if (!sync->stale)
+		return !sync->broken && sync->declaration != NULL;
+	deliver_queue_forget(sync);
+	sync_detach(sync);
+	if (deliver_transaction(load_work, sync, &error))
+	{
+		sync->stale = false;
+		sync->loaded_at = clock_now();
+		return !sync->broken;
+	}
+	sync_detach(sync);
+	if (deliver_error_is_transient(error.sqlstate))
+		deliver_sync_rest(sync, &error);
+	else
+		deliver_sync_break(sync, error.message);
+	return false;
+}
+
+/* What the declaration asked of its owner must hold for as long as it sends. */
+static void
+check_rights(const Sync *sync)
+{
+	if (compat_server_aclcheck(sync->server, sync->owner, ACL_USAGE) == ACLCHECK_OK &&
+		pg_class_aclcheck(sync->target_rel, sync->owner, ACL_INSERT) == ACLCHECK_OK)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("its owner \"%s\" may no longer write to \"%s\"", sync->owner_name, sync->target)));
+}
+
+static void
+load_work(void *arg)
+{
+	DeliverSync *sync = arg;
+	MemoryContext context = AllocSetContextCreate(CurTransactionContext, "activate declaration",
+												  ALLOCSET_SMALL_SIZES);
+	DeliverDeclaration *declaration = MemoryContextAllocZero(context, sizeof(DeliverDeclaration));
+	Sync	   *loaded = sync_load(sync->id, context);
+
+	if (loaded == NULL || loaded->paused)
+	{
+		sync->broken = true;
+		return;
+	}
+	if (!OidIsValid(loaded->owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("its owner, role \"%s\", does not exist", loaded->owner_name)));
+	if (!OidIsValid(loaded->server))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("its target \"%s\" does not exist", loaded->target)));
+	check_rights(loaded);
+	declaration->context = context;
+	declaration->references = 1;
+	declaration->target_hash = GetSysCacheHashValue1(RELOID, ObjectIdGetDatum(loaded->target_rel));
+	declaration->sync = loaded;
+	declaration->connector = connector_load(loaded->target_rel, context);
+	declaration->image = sync_option_bool(loaded, "image", true);
+	declaration->batch = sync_option_int(loaded, "batch", 0);
+	declaration->plan.context = context;
+	MemoryContextSetParent(context, engine->context);
+	sync->declaration = declaration;
+	auth_work(sync);
+}
+
+static void
+auth_read(void *arg)
+{
+	DeliverDeclaration *declaration = arg;
+
+	declaration->auth = connector_auth(declaration->sync->server, declaration->sync->owner,
+									   declaration->context);
+}
+
+/* A secret that cannot be read (its file is gone) is the target's trouble: it is looked for again. */
+static void
+auth_work(void *arg)
+{
+	DeliverSync *sync = arg;
+	DeliverDeclaration *declaration = sync->declaration;
+	DeliverError error;
+	bool		readable = deliver_subtransaction(auth_read, declaration, &error);
+	Oid			user = readable ? declaration->auth->userid : declaration->sync->owner;
+	Oid			server = declaration->sync->server;
+
+	sync->target = deliver_target_get(server, user, GetForeignServer(server)->servername);
+	dlist_push_tail(&sync->target->syncs, &sync->node);
+	deliver_target_pause(sync->target, sync->held_back);
+	if (!readable)
+	{
+		declaration->auth = NULL;
+		deliver_target_auth(sync->target, error.message);
+	}
+}
+
+/* After an error that will pass, everything in memory stays; later again. */
+void
+deliver_sync_rest(DeliverSync *sync, const DeliverError *error)
+{
+	if (sync->rests == 0 && !deliver_asked_to_stop())
+		ereport(LOG,
+				(errcode(error->sqlstate),
+				 errmsg("activate: sync " INT64_FORMAT " waits: %s", sync->id, error->message)));
+	sync->rests++;
+	sync->rest_until = clock_now() + deliver_backoff_us(sync->rests, false);
+}
+
+typedef struct PauseWork
+{
+	int64		id;
+	const char *reason;
+} PauseWork;
+
+static void
+pause_work(void *arg)
+{
+	PauseWork  *work = arg;
+
+	sync_pause(work->id, work->reason);
+}
+
+/* It cannot work until somebody changes something: paused, with the reason. */
+void
+deliver_sync_break(DeliverSync *sync, const char *reason)
+{
+	PauseWork	work = {sync->id, reason};
+	DeliverError error;
+
+	deliver_queue_forget(sync);
+	if (deliver_transaction(pause_work, &work, &error))
+		sync->broken = true;
+	else
+		deliver_sync_rest(sync, &error);
+}

@@ -1,0 +1,433 @@
+/*
+ * engine.h
+ *	  A deliverer from the inside: what its files share.  Not for other rooms.
+ *
+ * Ownership: an entry belongs to its sync's hash table, its intents, key and
+ * row to the sync's context; a call to its own context; a declaration to its
+ * own, counted, because calls in flight outlive a redeclaration.  Everything
+ * hangs under engine->context.
+ */
+#ifndef ACTIVATE_DELIVER_ENGINE_H
+#define ACTIVATE_DELIVER_ENGINE_H
+
+#include "access/xlogdefs.h"
+#include "connector/connector.h"
+#include "core/shared.h"
+#include "deliver/deliver.h"
+#include "executor/spi.h"
+#include "lib/ilist.h"
+#include "lib/pairingheap.h"
+#include "utils/hsearch.h"
+
+#define DELIVER_WINDOW		2000	/* entries of a sync in memory, not counting those that wait */
+#define DELIVER_WAITING		100000	/* entries of a sync that wait for their next attempt */
+#define DELIVER_RENDER		500 /* keys rendered by one statement */
+#define DELIVER_FLUSH		500 /* outcomes settled by one transaction */
+#define DELIVER_FLUSH_US	5000	/* an outcome waits no longer to be settled */
+#define DELIVER_DISK_US		10000	/* what was settled waits no longer to be on disk */
+#define DELIVER_STALL_US	INT64CONST(250000)	/* SEMANTICS 18 */
+#define DELIVER_STALLED_PER_TARGET	64
+#define DELIVER_ID_LEN		16
+#define DELIVER_ID_TEXT		37
+
+/* What an ERROR that was caught said. */
+typedef struct DeliverError
+{
+	int			sqlstate;
+	char		message[512];
+} DeliverError;
+
+/* --- targets: server and user mapping --------------------------------- */
+
+typedef struct DeliverTarget
+{
+	Oid			server;			/* these two: the key of the hash table */
+	Oid			userid;			/* of the mapping; InvalidOid: public */
+	char		name[NAMEDATALEN];
+	SharedTargetState state;
+	bool		paused;			/* by an operator, whatever the state */
+	TimestampTz since;
+	TimestampTz next_probe;		/* 0: none */
+	bool		probing;		/* the one call of a target that is not up */
+	int			in_flight;
+	int			stalled;		/* of these, unanswered for long */
+	int			backoff;		/* probes that failed in a row */
+	int			failed;			/* calls that failed since one succeeded */
+	uint32		failed_key;		/* hash of the first of them */
+	bool		failed_keys;	/* they were of two keys or more */
+	int64		requests;
+	int64		failures;
+	char		reason[128];
+	int			slot;			/* in shared memory; -1: none was free */
+	bool		unpublished;
+	dlist_head	syncs;
+	dlist_node	node;			/* in engine->targets, round robin */
+} DeliverTarget;
+
+/* --- declarations ------------------------------------------------------ */
+
+/* The statements that render, kept for a while and as long as the query's text stays the same. */
+typedef struct RenderPlan
+{
+	SPIPlanPtr	together;		/* joined to all keys */
+	SPIPlanPtr	one_by_one;
+	double		cost_together;
+	double		cost_one_by_one;
+	bool		careful;		/* it took too long: one by one */
+	TimestampTz made_at;
+	char	   *query;
+	uint64		epoch;			/* of the catalog caches when it was deparsed */
+	MemoryContext context;
+} RenderPlan;
+
+typedef struct DeliverDeclaration
+{
+	MemoryContext context;
+	int			references;
+	Sync	   *sync;
+	Connector  *connector;
+	ConnectorAuth *auth;		/* NULL: could not be read, the target is in state auth */
+	RenderPlan	plan;
+	bool		image;
+	int			batch;			/* options.batch; 0: as the connector says */
+	uint32		target_hash;	/* of the target in pg_class's cache */
+} DeliverDeclaration;
+
+/* --- queues ------------------------------------------------------------ */
+
+typedef struct DeliverIntent
+{
+	dlist_node	node;
+	OutboxIntent intent;		/* key: the entry's; body: ours */
+} DeliverIntent;
+
+typedef struct DeliverKey
+{
+	Jsonb	   *key;
+	int64		event;			/* id of the intent where there is no key, else 0 */
+} DeliverKey;
+
+typedef enum EntryState
+{
+	ENTRY_NEW,					/* in no list */
+	ENTRY_FRESH,				/* to be rendered */
+	ENTRY_READY,				/* to be sent */
+	ENTRY_FLYING,				/* part of a call */
+	ENTRY_WAITING,				/* for due_at */
+	ENTRY_SETTLING				/* its outcome is to be committed */
+} EntryState;
+
+/* A key of a sync with its intents, oldest first; at most one message of it is under way. */
+typedef struct DeliverEntry
+{
+	DeliverKey	hash_key;		/* must be first */
+	struct DeliverSync *sync;
+	EntryState	state;
+	dlist_node	node;			/* fresh or ready */
+	pairingheap_node due_node;	/* waiting */
+	dlist_head	intents;
+	TimestampTz due_at;
+	int			attempts;
+	int			limit;			/* rows of the largest call it may join; 0: any */
+	bool		perhaps_sent;	/* before a crash */
+	bool		uncertain;		/* an attempt may have reached the target: what that holds is not known */
+	bool		refused;		/* there is a rejection of this key */
+
+	/* the message, since it was rendered */
+	int			list;			/* of ready ones that it is in */
+	int			covered;		/* leading intents that it stands for */
+	int			epoch;			/* of the declaration */
+	OutboxOp	op;
+	Jsonb	   *row;			/* NULL for delete */
+	bool		has_hash;
+	int64		hash;
+	int64		seq;
+	uint64		nonce;			/* that the id was made with */
+	uint8		id[DELIVER_ID_LEN];
+	char	   *remote_id;
+
+	/* the last message that was tried: same content, same id and seq */
+	bool		tried;
+	bool		tried_ambiguous;	/* its outcome is unknown */
+	uint8		tried_id[DELIVER_ID_LEN];
+	uint64		tried_nonce;
+	int64		tried_seq;
+	OutboxOp	tried_op;
+} DeliverEntry;
+
+/* Ready entries are kept by operation where a call holds only one. */
+#define DELIVER_READY_LISTS 4
+
+typedef struct DeliverSync
+{
+	int64		id;				/* must be first: key of the hash table */
+	dlist_node	all_node;		/* in engine->all_syncs */
+	Oid			server;			/* InvalidOid: the target is gone */
+	bool		listed;			/* seen in the last reading of declarations */
+	bool		stale;			/* to be loaded (again) */
+	bool		more;			/* the outbox may have intents that we have not */
+	bool		held_back;		/* its target is paused */
+	bool		broken;			/* paused, or pausing failed: nothing to do until reloaded */
+	DeliverDeclaration *declaration;
+	DeliverTarget *target;
+	dlist_node	node;			/* in target->syncs */
+	MemoryContext context;		/* of entries */
+	OutboxCursor cursor;
+	char	   *judged;			/* pg_snapshot: transactions that it shows were judged; NULL: none */
+	HTAB	   *entries;
+	dlist_head	fresh;
+	dlist_head	ready[DELIVER_READY_LISTS];
+	pairingheap *waiting;
+	int			nfresh;
+	int			nready[DELIVER_READY_LISTS];
+	int			nwaiting;
+	int			nbusy;			/* flying or settling */
+	int			render_limit;	/* keys at once; falls when they take too long */
+	TimestampTz loaded_at;
+	TimestampTz rest_until;		/* after an error that will pass */
+	int			rests;
+} DeliverSync;
+
+/* --- calls and outcomes ------------------------------------------------ */
+
+typedef struct DeliverCall
+{
+	dlist_node	node;			/* in engine->young or ->stalled */
+	MemoryContext context;
+	DeliverSync *sync;
+	DeliverTarget *target;
+	DeliverDeclaration *declaration;
+	const ConnectorWrite *write;
+	HttpRequest *request;
+	TimestampTz sent_at;
+	bool		stalled;
+	bool		probe;
+	int			n;
+	ConnectorRow *rows;
+	DeliverEntry **entries;
+} DeliverCall;
+
+typedef enum OutcomeKind
+{
+	OUTCOME_DELIVERED,
+	OUTCOME_REJECTED,
+	OUTCOME_SKIPPED,
+	OUTCOME_SUPERSEDED,
+	OUTCOME_RETRIED,			/* put off */
+	OUTCOME_AMBIGUOUS,			/* put off */
+	OUTCOME_NOTED,				/* a receipt only: "ambiguous" of a message perhaps sent before a crash */
+	OUTCOME_OVERTAKEN			/* a receipt only: "superseded", of an ambiguous message whose row changed */
+} OutcomeKind;
+
+typedef struct DeliverOutcome
+{
+	OutcomeKind kind;
+	DeliverEntry *entry;		/* NULL for a receipt only, which may outlive the entry */
+	bool		settled;
+	int64		sync;
+	Jsonb	   *key;			/* the entry's, or a copy */
+	OutboxOp	op;
+	bool		image;			/* is the row kept in _sent */
+	uint8		id[DELIVER_ID_LEN];
+	bool		has_id;
+	char		code[16];		/* "" is NULL; "duplicate_key" is the longest */
+	char	   *reason;			/* palloc'd in engine->outcome_context, or NULL */
+	char	   *remote_id;		/* the same */
+	TimestampTz at;
+	TimestampTz due_at;			/* of those put off */
+	int64		latency_us;		/* -1: none */
+} DeliverOutcome;
+
+typedef struct DeliverEngine
+{
+	MemoryContext context;
+	MemoryContext turn;			/* reset each turn */
+	int			slot;
+	int			deliverers;
+	SharedDatabase *database;
+	uint64		generation;
+	bool		stale;			/* declarations are to be read again */
+	bool		enabled;		/* installation and setting allow sending */
+	bool		is_copy;		/* guarantee 10 */
+	bool		gone;			/* the extension is */
+	bool		ending;			/* another process is to go on */
+	HttpPool   *pool;
+	HTAB	   *syncs;
+	dlist_head	all_syncs;		/* the same, to go through across transactions */
+	HTAB	   *targets_by_key;
+	dlist_head	targets;
+	dlist_head	young;			/* calls in flight, oldest first */
+	dlist_head	stalled;
+	int			nyoung;
+	int			nstalled;
+	int64		horizon;		/* written: ids up to it may be sent */
+	int64		horizon_before; /* of the process before us that crashed */
+	int64		sent_up_to;
+	TimestampTz send_rest_until;
+	TimestampTz next_refresh;	/* after a failed reading of declarations */
+	TimestampTz next_poll;
+	TimestampTz next_follow;
+	TimestampTz next_report;
+	bool		busy;
+	DeliverOutcome *outcomes;
+	int			noutcomes;
+	int			max_outcomes;
+	MemoryContext outcome_context;
+	TimestampTz oldest_outcome;
+	XLogRecPtr	unflushed;		/* end of the last settling; 0: it is on disk */
+	TimestampTz unflushed_since;
+	TimestampTz settle_rest_until;
+	int			settle_rests;
+} DeliverEngine;
+
+extern DeliverEngine *engine;
+
+/* worker.c: settings */
+extern int	deliver_connections;
+extern int	deliver_stalled_connections;
+extern int	deliver_render_timeout;
+extern int	deliver_max_attempts;
+extern int	deliver_retry_backoff;
+extern int	deliver_retry_backoff_max;
+
+/* transaction.c */
+typedef void (*DeliverWork) (void *arg);
+
+/*
+ * Runs work in a transaction of its own, with a snapshot; false after an
+ * ERROR, with the transaction aborted.  Memory context as before.
+ */
+extern bool deliver_transaction(DeliverWork work, void *arg, DeliverError *error);
+
+/* In a subtransaction: for what may fail and leave the rest of the transaction be. */
+extern bool deliver_subtransaction(DeliverWork work, void *arg, DeliverError *error);
+
+/* Outside of any transaction: for code of other rooms that needs none but may throw. */
+extern bool deliver_guarded(DeliverWork work, void *arg, DeliverError *error);
+
+/* Will it pass (deadlock, disk full, source unreachable), whatever the row? */
+extern bool deliver_error_is_transient(int sqlstate);
+
+/* declare.c */
+extern void deliver_declare_init(void);
+extern bool deliver_declare_outdated(void);
+extern void deliver_declare_refresh(void);
+extern bool deliver_declare_load(DeliverSync *sync);
+extern void deliver_declare_release(DeliverDeclaration *declaration);
+extern void deliver_sync_rest(DeliverSync *sync, const DeliverError *error);
+extern void deliver_sync_break(DeliverSync *sync, const char *reason);
+
+/* queue.c */
+extern void deliver_queue_create(DeliverSync *sync);
+extern void deliver_queue_add(DeliverSync *sync, const OutboxIntent *intent);
+extern void deliver_queue_forget(DeliverSync *sync);
+extern void deliver_queue_unrender(DeliverSync *sync);
+extern void deliver_entry_fresh(DeliverEntry *entry, bool front);
+extern void deliver_entry_ready(DeliverEntry *entry, bool front);
+extern void deliver_entry_wait(DeliverEntry *entry, TimestampTz due_at);
+extern void deliver_entry_busy(DeliverEntry *entry, EntryState state);
+extern void deliver_entry_done(DeliverEntry *entry);
+extern void deliver_entry_clear(DeliverEntry *entry);
+extern OutboxIntent *deliver_entry_head(const DeliverEntry *entry);
+extern const OutboxIntent *deliver_entry_newest(const DeliverEntry *entry);
+extern int64 deliver_entry_last_id(const DeliverEntry *entry);
+extern TimestampTz deliver_queue_wake_due(DeliverSync *sync, TimestampTz now);
+extern int	deliver_queue_window(const DeliverSync *sync);
+extern int	deliver_ready_total(const DeliverSync *sync);
+extern int	deliver_ready_list(const DeliverSync *sync, OutboxOp op);
+extern int	deliver_sync_batch(const DeliverSync *sync, OutboxOp op);
+
+/* claim.c */
+extern bool deliver_claim(TimestampTz now);
+extern bool deliver_sync_may_grow(const DeliverSync *sync, TimestampTz now);
+
+/* render.c */
+extern void deliver_render_init(void);
+extern bool deliver_render_plan(RenderPlan *plan, const Sync *sync, Jsonb **keys, int n, Rendered *out,
+								char **reason, bool *slow, MemoryContext context);
+extern void deliver_render_forget(RenderPlan *plan);
+extern Datum deliver_text_array(char **strings, int n);
+extern Datum deliver_key_operators(const Sync *sync);
+
+/* held.c: the limit of a mirror for captured transactions */
+typedef struct HeldWork
+{
+	char	   *judged;			/* pg_snapshot, in engine->turn; NULL: nothing was asked */
+	bool		any;			/* intents became held */
+	List	   *told;			/* lines for the log */
+} HeldWork;
+
+extern bool deliver_held_applies(const DeliverSync *sync);
+extern void deliver_held_check(HeldWork *held, DeliverSync *sync, DeliverEntry **entries, int n, bool *waits);
+extern void deliver_held_done(HeldWork *held, DeliverSync *sync);
+
+/* message.c */
+typedef struct DeliverKnown
+{
+	bool		sent;
+	bool		has_hash;
+	int64		hash;
+	int64		seq;
+	char	   *remote_id;
+	bool		refused;		/* the last answer for this key was a rejection */
+	bool		has_refused_hash;
+	int64		refused_hash;
+	bool		refused_delete;
+} DeliverKnown;
+
+typedef enum DeliverDecision
+{
+	DECIDED_SEND,
+	DECIDED_SKIP,
+	DECIDED_SUPERSEDED
+} DeliverDecision;
+
+extern DeliverDecision deliver_decide(const Sync *sync, bool found, int64 hash, bool forced,
+									  bool uncertain, const DeliverKnown *known, OutboxOp *op);
+extern OutboxOp deliver_mode_op(SyncMode mode);
+extern void deliver_known(int64 sync, Jsonb **keys, int n, DeliverKnown *out, MemoryContext context);
+extern void deliver_message_id(uint8 *id, uint64 nonce, int64 sync, Jsonb *key, OutboxOp op, Jsonb *row);
+extern char *deliver_id_text(const uint8 *id, char *out);
+extern void deliver_call_key(const ConnectorRow *rows, int n, const ConnectorWrite *write, char *out);
+extern Jsonb *deliver_target_key(const Sync *sync, Jsonb *key);
+extern int64 deliver_next_seq(void);
+
+/* target.c */
+extern DeliverTarget *deliver_target_get(Oid server, Oid userid, const char *name);
+extern bool deliver_target_ready(const DeliverTarget *target, TimestampTz now);
+extern void deliver_target_succeeded(DeliverTarget *target);
+extern bool deliver_target_failed(DeliverTarget *target, const DeliverCall *call, const char *reason);
+extern void deliver_target_outage(DeliverTarget *target, bool probe, const char *reason);
+extern void deliver_target_throttled(DeliverTarget *target, int64 retry_after_ms, const char *reason);
+extern void deliver_target_auth(DeliverTarget *target, const char *reason);
+extern void deliver_target_pause(DeliverTarget *target, bool paused);
+extern void deliver_target_probe_now(DeliverTarget *target);
+extern void deliver_targets_publish(void);
+extern void deliver_targets_prune(void);
+extern int64 deliver_backoff_us(int step, bool full_jitter);
+
+/* batch.c, answer.c */
+extern bool deliver_send(TimestampTz now);
+extern void deliver_call_stalls(TimestampTz now);
+extern void deliver_call_end(DeliverCall *call);
+extern void deliver_receive(HttpRequest *request);
+
+/* settle.c */
+extern DeliverOutcome *deliver_outcome(DeliverEntry *entry, OutcomeKind kind);
+extern void deliver_outcome_reason(DeliverOutcome *outcome, const char *code, const char *reason);
+extern bool deliver_settle_due(TimestampTz now);
+extern void deliver_settle(void);
+extern void deliver_flush(TimestampTz now);
+
+/* finish.c */
+extern void deliver_finish_init(void);
+extern bool deliver_asked_to_stop(void);
+extern void deliver_cancellable(bool allowed);
+extern void deliver_finish(void);
+
+/* horizon.c */
+extern void deliver_horizon_read(void);
+extern bool deliver_horizon_ensure(int64 id);
+extern void deliver_horizon_leave(int64 upto);
+
+#endif							/* ACTIVATE_DELIVER_ENGINE_H */

@@ -1,0 +1,109 @@
+/*
+ * horizon.c
+ *	  Which intents may have been sent, known after a crash.
+ *
+ * Leases are this process's memory.  So that a crash does not make it forget
+ * that something may be on its way, the highest id that it may send is
+ * written, and flushed, ahead of the first sending above it, in steps so large
+ * that it costs nothing.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "core/clock.h"
+#include "core/identity.h"
+#include "deliver/engine.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#define HORIZON_STEP 10000
+
+static void
+horizon_execute(const char *sql, int64 number, int64 *result)
+{
+	IdentityScope scope;
+	Oid			types[2] = {INT4OID, INT8OID};
+	Datum		values[2] = {Int32GetDatum(engine->slot), Int64GetDatum(number)};
+	bool		isnull;
+
+	identity_enter_extension(&scope);
+	SPI_connect();
+	SPI_execute_with_args(sql, 2, types, values, NULL, false, 1);
+	if (result)
+		*result = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+	identity_leave(&scope);
+}
+
+static void
+read_work(void *arg)
+{
+	if (OidIsValid(identity_extension()))
+		horizon_execute("SELECT activate._horizon_get($1, $2::integer)", engine->deliverers,
+						&engine->horizon_before);
+}
+
+static void
+write_work(void *arg)
+{
+	horizon_execute("SELECT activate._horizon_set($1, $2)", *(int64 *) arg, NULL);
+	ForceSyncCommit();
+}
+
+static void
+clear_work(void *arg)
+{
+	horizon_execute("SELECT activate._horizon_clear($1, $2)", engine->horizon_before, NULL);
+}
+
+/* At the start: what the process before us left, if it did not end in order. */
+void
+deliver_horizon_read(void)
+{
+	DeliverError error;
+
+	if (!deliver_transaction(read_work, NULL, &error))
+		ereport(ERROR,
+				(errcode(error.sqlstate),
+				 errmsg("could not read how far intents may have been sent: %s", error.message)));
+}
+
+/* Before an intent of that id is sent; false: not now. */
+bool
+deliver_horizon_ensure(int64 id)
+{
+	int64		ahead = Max(id, engine->horizon_before) + HORIZON_STEP;
+	DeliverError error;
+
+	if (id <= engine->horizon)
+		return true;
+	if (!deliver_transaction(write_work, &ahead, &error))
+	{
+		ereport(LOG,
+				(errcode(error.sqlstate),
+				 errmsg("activate: nothing is sent, the horizon cannot be written: %s", error.message)));
+		engine->send_rest_until = clock_now() + USECS_PER_SEC;
+		return false;
+	}
+	engine->horizon = ahead;
+	return true;
+}
+
+/*
+ * At an exit in order: upto is not 0 if outcomes could not be written, and
+ * intents up to it were perhaps sent.
+ */
+void
+deliver_horizon_leave(int64 upto)
+{
+	DeliverError error;
+
+	if (engine->horizon == 0 && engine->horizon_before == 0)
+		return;
+	upto = upto > 0 ? Max(upto, engine->horizon_before) : 0;
+	if (upto > 0)
+		(void) deliver_transaction(write_work, &upto, &error);
+	else
+		(void) deliver_transaction(clear_work, NULL, &error);
+}

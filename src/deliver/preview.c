@@ -1,0 +1,370 @@
+/*
+ * preview.c
+ *	  activate_preview(): the requests that would be sent, without sending.
+ *
+ * The same rendering, deciding and building as for delivery, in the caller's
+ * transaction.  The secret is not added: only the names of its headers and
+ * query parameters are shown.  Of rows that are not enqueued yet, id and seq
+ * are stand-ins, because both come from the intent.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "core/compat.h"
+#include "core/identity.h"
+#include "deliver/engine.h"
+#include "funcapi.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#define MOST_ROWS 10000
+#define REDACTED "***"
+
+/* What may become a message. */
+typedef struct PreviewRow
+{
+	Jsonb	   *key;
+	Jsonb	   *body;			/* not NULL: an event */
+	OutboxOp	op;
+	bool		forced;
+	int64		seq;
+	uint64		nonce;
+	Rendered	rendered;
+} PreviewRow;
+
+typedef struct Preview
+{
+	DeliverDeclaration declaration;
+	int			limit;
+	int			n;
+	PreviewRow *rows;
+	ReturnSetInfo *result;
+} Preview;
+
+ACTIVATE_FUNCTION(activate_preview);
+
+static void preview_pending(Preview *preview);
+static void preview_first_rows(void *arg);
+static void preview_render(Preview *preview);
+static int	preview_decide(Preview *preview, ConnectorRow *rows);
+static void preview_calls(Preview *preview, ConnectorRow *rows, int n);
+static void preview_call(Preview *preview, ConnectorRow *rows, int n);
+
+Datum
+activate_preview(PG_FUNCTION_ARGS)
+{
+	Preview		preview = {.n = 0};
+	DeliverError error;
+	Sync	   *sync;
+	ConnectorRow *rows;
+
+	InitMaterializedSRF(fcinfo, 0);
+	preview.result = (ReturnSetInfo *) fcinfo->resultinfo;
+	preview.limit = PG_GETARG_INT32(1);
+	if (preview.limit < 1 || preview.limit > MOST_ROWS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("cannot preview %d rows", preview.limit),
+				 errhint("Valid values of \"rows\" are 1 to %d.", MOST_ROWS)));
+	sync = sync_require(text_to_cstring(PG_GETARG_TEXT_PP(0)), CurrentMemoryContext);
+	if (sync->kind != SYNC_TO_API || !OidIsValid(sync->target_rel))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot preview sync \"%s\": its target \"%s\" is no table of a web API",
+						sync->name, sync->target),
+				 errhint("Only syncs whose target belongs to a server of the wrapper activate send requests.")));
+	preview.declaration.sync = sync;
+	preview.declaration.batch = sync_option_int(sync, "batch", 0);
+	preview.declaration.connector = connector_load(sync->target_rel, CurrentMemoryContext);
+	preview.declaration.auth = connector_auth(sync->server, sync->owner, CurrentMemoryContext);
+	preview.rows = palloc0(sizeof(PreviewRow) * preview.limit);
+
+	preview_pending(&preview);
+	if (preview.n > 0)
+		preview_render(&preview);
+	else if (!sync->implicit && !deliver_subtransaction(preview_first_rows, &preview, &error))
+		ereport(ERROR,
+				(errcode(error.sqlstate),
+				 errmsg("could not read the source of sync \"%s\": %s", sync->name, error.message)));
+	rows = palloc0(sizeof(ConnectorRow) * Max(preview.n, 1));
+	preview_calls(&preview, rows, preview_decide(&preview, rows));
+	return (Datum) 0;
+}
+
+static PreviewRow *
+find_coalescing(Preview *preview, const OutboxIntent *intent)
+{
+	for (int i = 0; intent->body == NULL && i < preview->n; i++)
+		if (preview->rows[i].body == NULL &&
+			compareJsonbContainers(&preview->rows[i].key->root, &intent->key->root) == 0)
+			return &preview->rows[i];
+	return NULL;
+}
+
+static void
+preview_pending(Preview *preview)
+{
+	OutboxCursor cursor = {0};
+	List	   *intents;
+	ListCell   *cell;
+
+	outbox_flush();
+	intents = outbox_claim(preview->declaration.sync->id, &cursor, preview->limit, CurrentMemoryContext);
+	outbox_cursor_reset(&cursor);
+	foreach(cell, intents)
+	{
+		OutboxIntent *intent = lfirst(cell);
+		PreviewRow *row = find_coalescing(preview, intent);
+
+		if (row == NULL)
+		{
+			row = &preview->rows[preview->n++];
+			row->key = intent->key;
+			row->body = intent->body;
+			row->op = intent->op;
+		}
+		row->forced |= intent->forced;
+		if (intent->id > row->seq)
+		{
+			row->seq = intent->id;
+			row->nonce = intent->nonce;
+		}
+	}
+}
+
+static void
+preview_render(Preview *preview)
+{
+	const Sync *sync = preview->declaration.sync;
+	Jsonb	  **keys = palloc(sizeof(Jsonb *) * preview->n);
+	int		   *places = palloc(sizeof(int) * preview->n);
+	Rendered   *out = palloc0(sizeof(Rendered) * preview->n);
+	char	   *reason;
+	int			n = 0;
+
+	for (int i = 0; i < preview->n; i++)
+		if (preview->rows[i].body == NULL && !sync->implicit)
+		{
+			places[n] = i;
+			keys[n++] = preview->rows[i].key;
+		}
+	if (n == 0)
+		return;
+	if (!deliver_render(sync, keys, n, out, &reason, CurrentMemoryContext))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("could not render rows of sync \"%s\": %s", sync->name, reason)));
+	for (int i = 0; i < n; i++)
+		preview->rows[places[i]].rendered = out[i];
+}
+
+static char *
+first_rows_sql(const Sync *sync, const char *query)
+{
+	IdentityScope scope;
+	Oid			types[3] = {TEXTOID, TEXTARRAYOID, TEXTARRAYOID};
+	Datum		values[3];
+	MemoryContext caller = CurrentMemoryContext;
+	char	   *sql;
+
+	values[0] = CStringGetTextDatum(query);
+	values[1] = deliver_text_array(sync->key, sync->nkeys);
+	values[2] = deliver_text_array(sync->columns, sync->ncolumns);
+	identity_enter_extension(&scope);
+	SPI_connect();
+	SPI_execute_with_args("SELECT activate._preview_sql($1, $2, $3)", 3, types, values, NULL, true, 1);
+	sql = MemoryContextStrdup(caller, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	SPI_finish();
+	identity_leave(&scope);
+	return sql;
+}
+
+static void
+take_first_row(Preview *preview, HeapTuple tuple, TupleDesc desc)
+{
+	PreviewRow *row = &preview->rows[preview->n++];
+	bool		isnull;
+
+	row->key = DatumGetJsonbPCopy(SPI_getbinval(tuple, desc, 1, &isnull));
+	row->rendered.found = true;
+	row->rendered.row = DatumGetJsonbPCopy(SPI_getbinval(tuple, desc, 2, &isnull));
+	row->rendered.hash = DatumGetInt64(SPI_getbinval(tuple, desc, 3, &isnull));
+	row->op = OUTBOX_CHANGE;
+	row->forced = true;			/* as a full run would */
+}
+
+/* The first rows of the source, as its owner sees them; in a subtransaction, which makes it read only. */
+static void
+preview_first_rows(void *arg)
+{
+	Preview    *preview = arg;
+	const Sync *sync = preview->declaration.sync;
+	MemoryContext caller = CurrentMemoryContext;
+	IdentityScope scope;
+	Oid			type = INT4OID;
+	Datum		value = Int32GetDatum(preview->limit);
+	char	   *reason;
+	char	   *query = sync_query(sync, &reason);
+	char	   *sql;
+
+	if (query == NULL || !OidIsValid(sync->owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s", query ? "its owner does not exist" : reason)));
+	sql = first_rows_sql(sync, query);
+	XactReadOnly = true;
+	PushActiveSnapshot(GetTransactionSnapshot());
+	identity_enter_owner(&scope, sync->owner, sync->search_path);
+	SPI_connect();
+	SPI_execute_with_args(sql, 1, &type, &value, NULL, true, preview->limit);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		MemoryContext previous = MemoryContextSwitchTo(caller);
+
+		take_first_row(preview, SPI_tuptable->vals[i], SPI_tuptable->tupdesc);
+		MemoryContextSwitchTo(previous);
+	}
+	SPI_finish();
+	identity_leave_owner(&scope);
+	PopActiveSnapshot();
+}
+
+/* Which of the rows would be sent, and as what. */
+static int
+preview_decide(Preview *preview, ConnectorRow *rows)
+{
+	Sync	   *sync = preview->declaration.sync;
+	Jsonb	  **keys = palloc(sizeof(Jsonb *) * Max(preview->n, 1));
+	DeliverKnown *known = palloc0(sizeof(DeliverKnown) * Max(preview->n, 1));
+	int			n = 0;
+
+	for (int i = 0; i < preview->n; i++)
+		keys[i] = preview->rows[i].key;
+	if (preview->n > 0)
+		deliver_known(sync->id, keys, preview->n, known, CurrentMemoryContext);
+	for (int i = 0; i < preview->n; i++)
+	{
+		PreviewRow *from = &preview->rows[i];
+		ConnectorRow *to = &rows[n];
+		uint8		id[DELIVER_ID_LEN];
+		bool		event = from->body != NULL || sync->implicit;
+
+		if (event)
+			to->op = from->op == OUTBOX_CHANGE ? deliver_mode_op(sync->mode) : from->op;
+		else if (from->rendered.error || from->rendered.duplicate ||
+				 deliver_decide(sync, from->rendered.found, from->rendered.hash, from->forced, false,
+								&known[i], &to->op) != DECIDED_SEND)
+			continue;
+		to->row = event ? from->body : to->op == OUTBOX_DELETE ? NULL : from->rendered.row;
+		deliver_message_id(id, from->nonce, sync->id, from->key, to->op, to->row);
+		to->id = deliver_id_text(id, palloc(DELIVER_ID_TEXT));
+		to->seq = from->seq;
+		to->sync = sync->name;
+		to->key = from->key;
+		to->target_key = deliver_target_key(sync, from->key);
+		to->remote_id = known[i].remote_id;
+		n++;
+	}
+	return n;
+}
+
+/* Calls as they would be formed: by operation where a call holds only one. */
+static void
+preview_calls(Preview *preview, ConnectorRow *rows, int n)
+{
+	DeliverSync view = {0};
+	ConnectorRow *group = palloc(sizeof(ConnectorRow) * Max(n, 1));
+
+	view.declaration = &preview->declaration;
+	for (int list = 0; list < DELIVER_READY_LISTS; list++)
+	{
+		int			count = 0;
+
+		for (int i = 0; i < n; i++)
+		{
+			if (deliver_ready_list(&view, rows[i].op) != list)
+				continue;
+			group[count++] = rows[i];
+			if (count < deliver_sync_batch(&view, rows[i].op))
+				continue;
+			preview_call(preview, group, count);
+			count = 0;
+		}
+		if (count > 0)
+			preview_call(preview, group, count);
+	}
+}
+
+static void
+push_text_pair(JsonbParseState **state, const char *name, const char *text)
+{
+	JsonbValue	value;
+
+	value.type = jbvString;
+	value.val.string.val = unconstify(char *, name);
+	value.val.string.len = strlen(name);
+	pushJsonbValue(state, WJB_KEY, &value);
+	value.val.string.val = unconstify(char *, text);
+	value.val.string.len = strlen(text);
+	pushJsonbValue(state, WJB_VALUE, &value);
+}
+
+static Jsonb *
+preview_headers(const HttpRequest *request, const ConnectorAuth *auth)
+{
+	JsonbParseState *state = NULL;
+	const char *header;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 0; (header = http_request_header_at(request, i)) != NULL; i++)
+	{
+		size_t		name = strcspn(header, ":;");
+		const char *value = header + name + 1;
+
+		while (*value == ' ')
+			value++;
+		/* set so that libcurl does not send one of its own */
+		if (*value == '\0')
+			continue;
+		push_text_pair(&state, pnstrdup(header, name), value);
+	}
+	for (int i = 0; i < auth->nheaders; i++)
+		push_text_pair(&state, auth->header_names[i], REDACTED);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+static void
+preview_call(Preview *preview, ConnectorRow *rows, int n)
+{
+	const Connector *connector = preview->declaration.connector;
+	const ConnectorAuth *auth = preview->declaration.auth;
+	const ConnectorWrite *write = connector_write(connector, rows[0].op);
+	char		key[DELIVER_ID_TEXT] = "";
+	HttpRequest *request;
+	StringInfoData url;
+	Datum		values[5];
+	bool		nulls[5] = {false};
+
+	if (write)
+		deliver_call_key(rows, n, write, key);
+	request = connector_request(connector, rows, n, key, CurrentMemoryContext);
+	initStringInfo(&url);
+	appendStringInfoString(&url, request->url);
+	for (int i = 0; i < auth->nquery; i++)
+	{
+		template_append_query(&url, auth->query_names[i], "");
+		appendStringInfoString(&url, REDACTED);
+	}
+	values[0] = CStringGetTextDatum(request->method);
+	values[1] = PointerGetDatum(cstring_to_text_with_len(url.data, url.len));
+	values[2] = JsonbPGetDatum(preview_headers(request, auth));
+	nulls[3] = request->body == NULL;
+	values[3] = nulls[3] ? (Datum) 0 :
+		PointerGetDatum(cstring_to_text_with_len(request->body, request->body_len));
+	values[4] = Int32GetDatum(n);
+	tuplestore_putvalues(preview->result->setResult, preview->result->setDesc, values, nulls);
+	http_request_free(request);
+}

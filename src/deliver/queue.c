@@ -1,0 +1,450 @@
+/*
+ * queue.c
+ *	  The intents of a sync in memory: one entry per key, at most one message
+ *	  of a key under way, later intents waiting behind it (guarantee 3).
+ *
+ * An intent whose content was captured with it (body) is an event: it is a
+ * message of its own.  Intents that only name the key are coalesced: one
+ * rendering stands for all of them that were claimed before it.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "core/clock.h"
+#include "deliver/engine.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+
+/* Equal as jsonb, so that the numbers 1 and 1.0 are one key as they are in the source's index. */
+static uint32
+key_hash(const void *key, Size size)
+{
+	const DeliverKey *k = key;
+
+	if (k->event != 0)
+		return hash_bytes((const unsigned char *) &k->event, sizeof(k->event));
+	return DatumGetUInt32(DirectFunctionCall1(jsonb_hash, JsonbPGetDatum(k->key)));
+}
+
+static int
+key_compare(const void *left, const void *right, Size size)
+{
+	const DeliverKey *a = left;
+	const DeliverKey *b = right;
+
+	if (a->event != b->event)
+		return 1;
+	return a->event != 0 ? 0 : compareJsonbContainers(&a->key->root, &b->key->root);
+}
+
+static int
+due_compare(const pairingheap_node *a, const pairingheap_node *b, void *arg)
+{
+	TimestampTz x = pairingheap_const_container(DeliverEntry, due_node, a)->due_at;
+	TimestampTz y = pairingheap_const_container(DeliverEntry, due_node, b)->due_at;
+
+	/* the heap keeps the largest first */
+	return x < y ? 1 : x > y ? -1 : 0;
+}
+
+void
+deliver_queue_create(DeliverSync *sync)
+{
+	HASHCTL		control = {0};
+
+	sync->context = AllocSetContextCreate(engine->context, "activate queue", ALLOCSET_DEFAULT_SIZES);
+	control.keysize = sizeof(DeliverKey);
+	control.entrysize = sizeof(DeliverEntry);
+	control.hash = key_hash;
+	control.match = key_compare;
+	control.hcxt = sync->context;
+	sync->entries = hash_create("activate entries", 256, &control,
+								HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
+	MemoryContextSwitchTo(sync->context);
+	sync->waiting = pairingheap_allocate(due_compare, NULL);
+	MemoryContextSwitchTo(engine->turn);
+	dlist_init(&sync->fresh);
+	for (int i = 0; i < DELIVER_READY_LISTS; i++)
+		dlist_init(&sync->ready[i]);
+	sync->render_limit = DELIVER_RENDER;
+}
+
+/* Out of whatever list the entry is in. */
+static void
+entry_detach(DeliverEntry *entry)
+{
+	DeliverSync *sync = entry->sync;
+
+	switch (entry->state)
+	{
+		case ENTRY_NEW:
+			break;
+		case ENTRY_FRESH:
+			dlist_delete(&entry->node);
+			sync->nfresh--;
+			break;
+		case ENTRY_READY:
+			dlist_delete(&entry->node);
+			sync->nready[entry->list]--;
+			break;
+		case ENTRY_WAITING:
+			pairingheap_remove(sync->waiting, &entry->due_node);
+			sync->nwaiting--;
+			break;
+		case ENTRY_FLYING:
+		case ENTRY_SETTLING:
+			sync->nbusy--;
+			break;
+	}
+	entry->state = ENTRY_NEW;
+}
+
+void
+deliver_entry_fresh(DeliverEntry *entry, bool front)
+{
+	DeliverSync *sync = entry->sync;
+
+	entry_detach(entry);
+	deliver_entry_clear(entry);
+	if (front)
+		dlist_push_head(&sync->fresh, &entry->node);
+	else
+		dlist_push_tail(&sync->fresh, &entry->node);
+	sync->nfresh++;
+	entry->state = ENTRY_FRESH;
+}
+
+void
+deliver_entry_ready(DeliverEntry *entry, bool front)
+{
+	DeliverSync *sync = entry->sync;
+
+	entry_detach(entry);
+	entry->list = deliver_ready_list(sync, entry->op);
+	if (front)
+		dlist_push_head(&sync->ready[entry->list], &entry->node);
+	else
+		dlist_push_tail(&sync->ready[entry->list], &entry->node);
+	sync->nready[entry->list]++;
+	entry->state = ENTRY_READY;
+}
+
+/* What waits is rendered anew when it is due, so its row is not kept. */
+void
+deliver_entry_wait(DeliverEntry *entry, TimestampTz due_at)
+{
+	entry_detach(entry);
+	deliver_entry_clear(entry);
+	entry->due_at = due_at;
+	pairingheap_add(entry->sync->waiting, &entry->due_node);
+	entry->sync->nwaiting++;
+	entry->state = ENTRY_WAITING;
+}
+
+void
+deliver_entry_busy(DeliverEntry *entry, EntryState state)
+{
+	entry_detach(entry);
+	entry->sync->nbusy++;
+	entry->state = state;
+}
+
+/* Forgets the message, not the intents. */
+void
+deliver_entry_clear(DeliverEntry *entry)
+{
+	if (entry->row)
+		pfree(entry->row);
+	if (entry->remote_id)
+		pfree(entry->remote_id);
+	entry->row = NULL;
+	entry->remote_id = NULL;
+	entry->covered = 0;
+	entry->has_hash = false;
+}
+
+static void
+intent_free(DeliverIntent *intent)
+{
+	dlist_delete(&intent->node);
+	if (intent->intent.body)
+		pfree(intent->intent.body);
+	pfree(intent);
+}
+
+/* Nothing is left but what was tried. */
+static void
+entry_empty(DeliverEntry *entry)
+{
+	entry_detach(entry);
+	deliver_entry_clear(entry);
+	while (!dlist_is_empty(&entry->intents))
+		intent_free(dlist_head_element(DeliverIntent, node, &entry->intents));
+}
+
+static void
+entry_free(DeliverEntry *entry)
+{
+	DeliverSync *sync = entry->sync;
+	Jsonb	   *key = entry->hash_key.key;
+
+	entry_empty(entry);
+	hash_search(sync->entries, &entry->hash_key, HASH_REMOVE, NULL);
+	pfree(key);
+}
+
+/* The message is settled: on to the intents behind it, if there are any. */
+void
+deliver_entry_done(DeliverEntry *entry)
+{
+	for (int i = 0; i < entry->covered; i++)
+		intent_free(dlist_head_element(DeliverIntent, node, &entry->intents));
+	entry->covered = 0;
+	entry->attempts = 0;
+	entry->limit = 0;
+	entry->perhaps_sent = false;
+	entry->uncertain = false;
+	entry->tried = false;
+	entry->tried_ambiguous = false;
+	if (dlist_is_empty(&entry->intents))
+		entry_free(entry);
+	else
+		deliver_entry_fresh(entry, false);
+}
+
+OutboxIntent *
+deliver_entry_head(const DeliverEntry *entry)
+{
+	return &dlist_container(DeliverIntent, node, entry->intents.head.next)->intent;
+}
+
+/* The newest intent that the message stands for; NULL: there is no message. */
+const OutboxIntent *
+deliver_entry_newest(const DeliverEntry *entry)
+{
+	dlist_node *node = entry->intents.head.next;
+	const OutboxIntent *newest = NULL;
+
+	for (int i = 0; i < entry->covered; i++, node = node->next)
+	{
+		const OutboxIntent *intent = &dlist_container(DeliverIntent, node, node)->intent;
+
+		if (newest == NULL || intent->id > newest->id)
+			newest = intent;
+	}
+	return newest;
+}
+
+int64
+deliver_entry_last_id(const DeliverEntry *entry)
+{
+	const OutboxIntent *newest = deliver_entry_newest(entry);
+
+	return newest ? newest->id : 0;
+}
+
+/* In order of id; false if it is there already (the cursor was set back). */
+static bool
+intent_insert(DeliverEntry *entry, const OutboxIntent *intent)
+{
+	DeliverIntent *added;
+	dlist_node *after = entry->intents.head.prev;
+
+	while (after != &entry->intents.head)
+	{
+		int64		id = dlist_container(DeliverIntent, node, after)->intent.id;
+
+		if (id == intent->id)
+			return false;
+		if (id < intent->id)
+			break;
+		after = after->prev;
+	}
+	added = MemoryContextAlloc(entry->sync->context, sizeof(DeliverIntent));
+	added->intent = *intent;
+	added->intent.key = entry->hash_key.key;
+	if (intent->body)
+	{
+		added->intent.body = MemoryContextAlloc(entry->sync->context, VARSIZE(intent->body));
+		memcpy(added->intent.body, intent->body, VARSIZE(intent->body));
+	}
+
+	/* never before what is under way */
+	if (after == &entry->intents.head && entry->covered == 0)
+		dlist_push_head(&entry->intents, &added->node);
+	else
+	{
+		dlist_node *covered = &entry->intents.head;
+
+		for (int i = 0; i < entry->covered; i++)
+			covered = covered->next;
+		if (entry->covered > 0 &&
+			dlist_container(DeliverIntent, node, covered)->intent.id > intent->id)
+			after = covered;
+		dlist_insert_after(after, &added->node);
+	}
+	return true;
+}
+
+static DeliverEntry *
+entry_find(DeliverSync *sync, const OutboxIntent *intent)
+{
+	DeliverKey	key = {intent->key, 0};
+	DeliverEntry *entry;
+	bool		found;
+
+	if (JB_ROOT_COUNT(intent->key) == 0)
+		key.event = intent->id;
+	entry = hash_search(sync->entries, &key, HASH_ENTER, &found);
+	if (!found)
+	{
+		Jsonb	   *copy = MemoryContextAlloc(sync->context, VARSIZE(intent->key));
+
+		memset((char *) entry + sizeof(DeliverKey), 0, sizeof(DeliverEntry) - sizeof(DeliverKey));
+		memcpy(copy, intent->key, VARSIZE(intent->key));
+		entry->hash_key.key = copy;
+		entry->sync = sync;
+		entry->state = ENTRY_NEW;
+		dlist_init(&entry->intents);
+	}
+	return entry;
+}
+
+void
+deliver_queue_add(DeliverSync *sync, const OutboxIntent *intent)
+{
+	DeliverEntry *entry = entry_find(sync, intent);
+
+	if (!intent_insert(entry, intent))
+		return;
+	entry->attempts = Max(entry->attempts, intent->attempts);
+	if (intent->id <= engine->horizon_before)
+		entry->perhaps_sent = true;
+	/* due_at: an attempt of it failed, perhaps only in our eyes */
+	if (entry->perhaps_sent || intent->due_at != 0)
+		entry->uncertain = true;
+
+	if (entry->state == ENTRY_NEW && intent->due_at > clock_now())
+		deliver_entry_wait(entry, intent->due_at);
+	else if (entry->state == ENTRY_NEW ||
+			 (entry->state == ENTRY_READY && deliver_entry_head(entry)->body == NULL))
+		deliver_entry_fresh(entry, false);
+}
+
+/*
+ * Forgets everything that is not under way and starts reading from the
+ * beginning: after a change of the declaration, or of the outbox behind our
+ * back (discarded intents).  That a key is uncertain is not forgotten: no table
+ * tells it again.
+ */
+void
+deliver_queue_forget(DeliverSync *sync)
+{
+	HASH_SEQ_STATUS scan;
+	DeliverEntry *entry;
+
+	hash_seq_init(&scan, sync->entries);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+	{
+		if (entry->state == ENTRY_FLYING || entry->state == ENTRY_SETTLING)
+		{
+			dlist_node *node = entry->intents.head.next;
+
+			for (int i = 0; i < entry->covered; i++)
+				node = node->next;
+			while (node != &entry->intents.head)
+			{
+				DeliverIntent *intent = dlist_container(DeliverIntent, node, node);
+
+				node = node->next;
+				intent_free(intent);
+			}
+		}
+		else if (entry->uncertain)
+			entry_empty(entry);
+		else
+			entry_free(entry);
+	}
+	outbox_cursor_reset(&sync->cursor);
+	if (sync->judged)
+		pfree(sync->judged);
+	sync->judged = NULL;
+	sync->more = true;
+}
+
+/* What was rendered long ago is to be rendered again. */
+void
+deliver_queue_unrender(DeliverSync *sync)
+{
+	for (int i = 0; i < DELIVER_READY_LISTS; i++)
+		while (!dlist_is_empty(&sync->ready[i]))
+			deliver_entry_fresh(dlist_container(DeliverEntry, node, dlist_tail_node(&sync->ready[i])), true);
+}
+
+/* Moves what is due to fresh; when the next one will be (DT_NOEND: none). */
+TimestampTz
+deliver_queue_wake_due(DeliverSync *sync, TimestampTz now)
+{
+	while (!pairingheap_is_empty(sync->waiting))
+	{
+		DeliverEntry *entry = pairingheap_container(DeliverEntry, due_node, pairingheap_first(sync->waiting));
+
+		if (entry->due_at > now)
+			return entry->due_at;
+		deliver_entry_fresh(entry, false);
+	}
+	return DT_NOEND;
+}
+
+int
+deliver_ready_total(const DeliverSync *sync)
+{
+	int			total = 0;
+
+	for (int i = 0; i < DELIVER_READY_LISTS; i++)
+		total += sync->nready[i];
+	return total;
+}
+
+/* How many more entries the sync may take into memory. */
+int
+deliver_queue_window(const DeliverSync *sync)
+{
+	int			window = DELIVER_WINDOW;
+
+	if (sync->nwaiting >= DELIVER_WAITING)
+		return 0;
+	if (sync->declaration)
+		window = Max(window, 2 * deliver_sync_batch(sync, deliver_mode_op(sync->declaration->sync->mode)));
+	return window - sync->nfresh - deliver_ready_total(sync) - sync->nbusy;
+}
+
+int
+deliver_ready_list(const DeliverSync *sync, OutboxOp op)
+{
+	if (sync->declaration == NULL || sync->declaration->connector->format == FORMAT_CHANGE)
+		return 0;
+	switch (op)
+	{
+		case OUTBOX_INSERT:
+			return 0;
+		case OUTBOX_UPDATE:
+			return 1;
+		case OUTBOX_UPSERT:
+			return 2;
+		default:
+			return 3;
+	}
+}
+
+/* Rows of a call at most. */
+int
+deliver_sync_batch(const DeliverSync *sync, OutboxOp op)
+{
+	const DeliverDeclaration *declaration = sync->declaration;
+	const ConnectorWrite *write = connector_write(declaration->connector, op);
+	int			batch = write ? Max(write->batch, 1) : 1;
+
+	return declaration->batch > 0 ? Min(batch, declaration->batch) : batch;
+}

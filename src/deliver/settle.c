@@ -1,0 +1,462 @@
+/*
+ * settle.c
+ *	  Outcomes of hundreds of messages, written by one transaction.
+ *
+ * Until it has committed, the entries stay where they are: if the transaction
+ * fails for a reason that will pass, it is repeated; if one of the outcomes
+ * cannot be written at all, halving finds it and its sync is paused.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "core/clock.h"
+#include "core/identity.h"
+#include "deliver/engine.h"
+#include "storage/condition_variable.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#define MOST_COLUMNS 10
+
+/* A statement over arrays: SELECT function($1, ...). */
+typedef struct SettleStatement
+{
+	const char *function;
+	int			ncolumns;
+	Oid			types[MOST_COLUMNS];	/* of the elements */
+	SPIPlanPtr	plan;
+} SettleStatement;
+
+#define STATEMENT(name, ...) \
+	{.function = name, .ncolumns = lengthof(((Oid[]) {__VA_ARGS__})), .types = {__VA_ARGS__}}
+
+static SettleStatement sent_statement =
+STATEMENT("_settle_sent", INT8OID, JSONBOID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, JSONBOID, INT4OID);
+static SettleStatement gone_statement =
+STATEMENT("_settle_gone", INT8OID, JSONBOID);
+static SettleStatement forgiven_statement =
+STATEMENT("_settle_forgiven", INT8OID, JSONBOID);
+static SettleStatement rejected_statement =
+STATEMENT("_settle_rejected", INT8OID, JSONBOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID, INT4OID, INT8OID, TIMESTAMPTZOID,
+		  INT4OID);
+static SettleStatement receipt_statement =
+STATEMENT("_settle_receipts", INT8OID, JSONBOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID);
+
+/* The arrays of one execution. */
+typedef struct SettleRows
+{
+	SettleStatement *statement;
+	int			n;
+	Datum	   *values[MOST_COLUMNS];
+	bool	   *nulls[MOST_COLUMNS];
+} SettleRows;
+
+typedef struct SettleRange
+{
+	DeliverOutcome *outcomes;
+	int			n;
+} SettleRange;
+
+static void settle_range(SettleRange range);
+static void settle_work(void *arg);
+static void settle_outbox(const SettleRange *range);
+static void apply_outcome(DeliverOutcome *outcome);
+
+DeliverOutcome *
+deliver_outcome(DeliverEntry *entry, OutcomeKind kind)
+{
+	DeliverOutcome *outcome;
+
+	if (engine->noutcomes == engine->max_outcomes)
+	{
+		engine->max_outcomes *= 2;
+		engine->outcomes = repalloc(engine->outcomes, sizeof(DeliverOutcome) * engine->max_outcomes);
+	}
+	outcome = &engine->outcomes[engine->noutcomes++];
+	memset(outcome, 0, sizeof(*outcome));
+	outcome->kind = kind;
+	outcome->sync = entry->sync->id;
+	outcome->op = entry->op;
+	outcome->has_id = true;
+	memcpy(outcome->id, kind == OUTCOME_OVERTAKEN ? entry->tried_id : entry->id, DELIVER_ID_LEN);
+	if (kind < OUTCOME_NOTED)
+	{
+		outcome->entry = entry;
+		outcome->key = entry->hash_key.key;
+	}
+	else
+	{
+		outcome->key = MemoryContextAlloc(engine->outcome_context, VARSIZE(entry->hash_key.key));
+		memcpy(outcome->key, entry->hash_key.key, VARSIZE(entry->hash_key.key));
+	}
+	outcome->at = clock_now();
+	outcome->latency_us = -1;
+	if (engine->noutcomes == 1)
+		engine->oldest_outcome = outcome->at;
+	return outcome;
+}
+
+/* code may be "" or NULL; reason is copied. */
+void
+deliver_outcome_reason(DeliverOutcome *outcome, const char *code, const char *reason)
+{
+	strlcpy(outcome->code, code ? code : "", sizeof(outcome->code));
+	outcome->reason = reason ? MemoryContextStrdup(engine->outcome_context, reason) : NULL;
+}
+
+/* When enough has come together, the oldest waits for too long, or there is nothing to wait for. */
+bool
+deliver_settle_due(TimestampTz now)
+{
+	if (engine->noutcomes == 0 || engine->settle_rest_until > now)
+		return false;
+	return engine->noutcomes >= DELIVER_FLUSH || http_pool_in_flight(engine->pool) == 0 ||
+		now - engine->oldest_outcome >= DELIVER_FLUSH_US;
+}
+
+void
+deliver_settle(void)
+{
+	SettleRange range = {engine->outcomes, engine->noutcomes};
+	int			left = 0;
+
+	if (range.n == 0)
+		return;
+	/* whoever sees that something is settled sees what its target is like now */
+	deliver_targets_publish();
+	settle_range(range);
+
+	/* what could not be settled now has kept its kind */
+	for (int i = 0; i < engine->noutcomes; i++)
+		if (!engine->outcomes[i].settled)
+			engine->outcomes[left++] = engine->outcomes[i];
+	engine->noutcomes = left;
+	if (left == 0)
+		MemoryContextReset(engine->outcome_context);
+	ConditionVariableBroadcast(&engine->database->settled);
+}
+
+/*
+ * To the disk, what was settled: when there is nothing else to wait for, or it
+ * has waited long enough.  Commits do not wait for it, and after a crash little
+ * is sent again.
+ */
+void
+deliver_flush(TimestampTz now)
+{
+	if (engine->unflushed == InvalidXLogRecPtr ||
+		(http_pool_in_flight(engine->pool) > 0 && now - engine->unflushed_since < DELIVER_DISK_US))
+		return;
+	XLogFlush(engine->unflushed);
+	engine->unflushed = InvalidXLogRecPtr;
+}
+
+static void
+settle_range(SettleRange range)
+{
+	DeliverError error;
+
+	if (deliver_transaction(settle_work, &range, &error))
+	{
+		for (int i = 0; i < range.n; i++)
+			apply_outcome(&range.outcomes[i]);
+		engine->settle_rests = 0;
+		if (engine->unflushed == InvalidXLogRecPtr)
+			engine->unflushed_since = clock_now();
+		engine->unflushed = XactLastCommitEnd;
+	}
+	else if (deliver_error_is_transient(error.sqlstate))
+	{
+		if (engine->settle_rests++ == 0 && !deliver_asked_to_stop())
+			ereport(LOG,
+					(errcode(error.sqlstate),
+					 errmsg("activate: outcomes of %d messages wait to be written: %s", range.n, error.message)));
+		engine->settle_rest_until = clock_now() + Min(engine->settle_rests, 30) * USECS_PER_SEC / 3;
+	}
+	else if (range.n > 1)
+	{
+		SettleRange first = {range.outcomes, range.n / 2};
+		SettleRange second = {range.outcomes + range.n / 2, range.n - range.n / 2};
+
+		settle_range(first);
+		if (engine->settle_rest_until <= clock_now())
+			settle_range(second);
+	}
+	else
+	{
+		DeliverEntry *entry = range.outcomes[0].entry;
+
+		/* its intents stay in the outbox */
+		range.outcomes[0].settled = true;
+		if (entry != NULL)
+		{
+			DeliverSync *sync = entry->sync;
+
+			deliver_entry_fresh(entry, false);
+			deliver_sync_break(sync, error.message);
+		}
+	}
+}
+
+/* --- the transaction --------------------------------------------------- */
+
+static void
+rows_begin(SettleRows *rows, SettleStatement *statement, int most)
+{
+	rows->statement = statement;
+	rows->n = 0;
+	for (int c = 0; c < statement->ncolumns; c++)
+	{
+		rows->values[c] = palloc(sizeof(Datum) * most);
+		rows->nulls[c] = palloc0(sizeof(bool) * most);
+	}
+}
+
+static void
+rows_set(SettleRows *rows, int column, Datum value, bool isnull)
+{
+	rows->values[column][rows->n] = value;
+	rows->nulls[column][rows->n] = isnull;
+}
+
+static void
+rows_set_text(SettleRows *rows, int column, const char *text)
+{
+	bool		isnull = text == NULL || *text == '\0';
+
+	rows_set(rows, column, isnull ? (Datum) 0 : CStringGetTextDatum(text), isnull);
+}
+
+/* The two columns that all have. */
+static void
+rows_set_key(SettleRows *rows, const DeliverOutcome *outcome)
+{
+	rows_set(rows, 0, Int64GetDatum(outcome->sync), false);
+	rows_set(rows, 1, JsonbPGetDatum(outcome->key), false);
+}
+
+static void
+statement_prepare(SettleStatement *statement)
+{
+	StringInfoData sql;
+	Oid			types[MOST_COLUMNS];
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT activate.%s(", statement->function);
+	for (int c = 0; c < statement->ncolumns; c++)
+	{
+		appendStringInfo(&sql, "%s$%d", c > 0 ? ", " : "", c + 1);
+		types[c] = get_array_type(statement->types[c]);
+	}
+	appendStringInfoChar(&sql, ')');
+	statement->plan = SPI_prepare(sql.data, statement->ncolumns, types);
+	if (statement->plan == NULL || SPI_keepplan(statement->plan) != 0)
+		elog(ERROR, "could not prepare \"%s\"", sql.data);
+}
+
+static void
+rows_write(SettleRows *rows)
+{
+	SettleStatement *statement = rows->statement;
+	Datum		arrays[MOST_COLUMNS];
+
+	if (rows->n == 0)
+		return;
+	if (statement->plan == NULL)
+		statement_prepare(statement);
+	for (int c = 0; c < statement->ncolumns; c++)
+	{
+		int16		len;
+		bool		byval;
+		char		align;
+		int			lower = 1;
+
+		get_typlenbyvalalign(statement->types[c], &len, &byval, &align);
+		arrays[c] = PointerGetDatum(construct_md_array(rows->values[c], rows->nulls[c], 1, &rows->n, &lower,
+													   statement->types[c], len, byval, align));
+	}
+	SPI_execute_plan(statement->plan, arrays, NULL, false, 0);
+}
+
+static const char *
+receipt_name(OutcomeKind kind)
+{
+	switch (kind)
+	{
+		case OUTCOME_DELIVERED:
+			return "delivered";
+		case OUTCOME_REJECTED:
+			return "rejected";
+		case OUTCOME_SKIPPED:
+			return "skipped";
+		case OUTCOME_SUPERSEDED:
+		case OUTCOME_OVERTAKEN:
+			return "superseded";
+		case OUTCOME_RETRIED:
+			return "retried";
+		case OUTCOME_AMBIGUOUS:
+		case OUTCOME_NOTED:
+			return "ambiguous";
+	}
+	return NULL;
+}
+
+static void
+add_receipt(SettleRows *rows, const DeliverOutcome *outcome)
+{
+	char		id[DELIVER_ID_TEXT];
+
+	rows_set_key(rows, outcome);
+	rows_set(rows, 2, CStringGetTextDatum(outbox_op_name(outcome->op)), false);
+	rows_set(rows, 3, CStringGetTextDatum(receipt_name(outcome->kind)), false);
+	rows_set_text(rows, 4, outcome->code);
+	rows_set_text(rows, 5, outcome->has_id ? deliver_id_text(outcome->id, id) : NULL);
+	rows_set(rows, 6, TimestampTzGetDatum(outcome->at), false);
+	rows_set(rows, 7, Int64GetDatum(outcome->latency_us), outcome->latency_us < 0);
+	rows->n++;
+}
+
+static void
+add_sent(SettleRows *rows, const DeliverOutcome *outcome)
+{
+	const DeliverEntry *entry = outcome->entry;
+	bool		image = entry->row != NULL && outcome->image;
+
+	rows_set_key(rows, outcome);
+	rows_set(rows, 2, Int64GetDatum(entry->hash), !entry->has_hash);
+	rows_set(rows, 3, Int64GetDatum(entry->seq), false);
+	rows_set(rows, 4, TimestampTzGetDatum(outcome->at), false);
+	rows_set_text(rows, 5, outcome->remote_id);
+	rows_set(rows, 6, image ? JsonbPGetDatum(entry->row) : (Datum) 0, !image);
+	rows_set(rows, 7, Int32GetDatum(entry->epoch), false);
+	rows->n++;
+}
+
+static void
+add_rejected(SettleRows *rows, const DeliverOutcome *outcome)
+{
+	const DeliverEntry *entry = outcome->entry;
+
+	rows_set_key(rows, outcome);
+	rows_set(rows, 2, CStringGetTextDatum(outbox_op_name(outcome->op)), false);
+	rows_set(rows, 3, entry->row ? JsonbPGetDatum(entry->row) : (Datum) 0, entry->row == NULL);
+	rows_set_text(rows, 4, outcome->code);
+	rows_set(rows, 5, CStringGetTextDatum(outcome->reason ? outcome->reason : "refused without a reason"), false);
+	rows_set(rows, 6, Int32GetDatum(entry->attempts), false);
+	rows_set(rows, 7, Int64GetDatum(entry->hash), !entry->has_hash);
+	rows_set(rows, 8, TimestampTzGetDatum(outcome->at), false);
+	rows_set(rows, 9, Int32GetDatum(entry->epoch), false);
+	rows->n++;
+}
+
+static void
+settle_work(void *arg)
+{
+	const SettleRange *range = arg;
+	IdentityScope scope;
+	SettleRows	receipts;
+	SettleRows	sent;
+	SettleRows	gone;
+	SettleRows	forgiven;
+	SettleRows	rejected;
+
+	rows_begin(&receipts, &receipt_statement, range->n);
+	rows_begin(&sent, &sent_statement, range->n);
+	rows_begin(&gone, &gone_statement, range->n);
+	rows_begin(&forgiven, &forgiven_statement, range->n);
+	rows_begin(&rejected, &rejected_statement, range->n);
+	for (int i = 0; i < range->n; i++)
+	{
+		const DeliverOutcome *outcome = &range->outcomes[i];
+
+		add_receipt(&receipts, outcome);
+		if (outcome->kind == OUTCOME_REJECTED)
+			add_rejected(&rejected, outcome);
+		if ((outcome->kind != OUTCOME_REJECTED && outcome->kind != OUTCOME_DELIVERED) ||
+			outcome->entry->hash_key.event != 0)
+			continue;
+		if (outcome->entry->refused)
+		{
+			rows_set_key(&forgiven, outcome);
+			forgiven.n++;
+		}
+		if (outcome->kind == OUTCOME_DELIVERED && outcome->op == OUTBOX_DELETE)
+		{
+			rows_set_key(&gone, outcome);
+			gone.n++;
+		}
+		else if (outcome->kind == OUTCOME_DELIVERED)
+			add_sent(&sent, outcome);
+	}
+	settle_outbox(range);
+	identity_enter_extension(&scope);
+	SPI_connect();
+	rows_write(&sent);
+	rows_write(&gone);
+	rows_write(&forgiven);
+	rows_write(&rejected);
+	rows_write(&receipts);
+	SPI_finish();
+	identity_leave(&scope);
+}
+
+/* The intents that the messages stood for: removed, or put off. */
+static void
+settle_outbox(const SettleRange *range)
+{
+	int			most = 0;
+	int			nremoved = 0;
+	int			ndelayed = 0;
+	const OutboxIntent **removed;
+	OutboxDelay *delays;
+
+	for (int i = 0; i < range->n; i++)
+		most += range->outcomes[i].entry ? range->outcomes[i].entry->covered : 0;
+	removed = palloc(sizeof(OutboxIntent *) * Max(most, 1));
+	delays = palloc(sizeof(OutboxDelay) * Max(most, 1));
+	for (int i = 0; i < range->n; i++)
+	{
+		const DeliverOutcome *outcome = &range->outcomes[i];
+		const DeliverEntry *entry = outcome->entry;
+		dlist_node *node;
+
+		if (entry == NULL)
+			continue;
+		node = entry->intents.head.next;
+		for (int j = 0; j < entry->covered; j++, node = node->next)
+		{
+			const OutboxIntent *intent = &dlist_container(DeliverIntent, node, node)->intent;
+
+			if (outcome->kind < OUTCOME_RETRIED)
+				removed[nremoved++] = intent;
+			else
+			{
+				OutboxDelay delay = {intent, entry->attempts, outcome->due_at, outcome->reason};
+
+				delays[ndelayed++] = delay;
+			}
+		}
+	}
+	outbox_remove(removed, nremoved);
+	outbox_delay(delays, ndelayed);
+}
+
+/* --- after the commit -------------------------------------------------- */
+
+static void
+apply_outcome(DeliverOutcome *outcome)
+{
+	DeliverEntry *entry = outcome->entry;
+
+	outcome->settled = true;
+	if (entry == NULL)
+		return;
+	if (outcome->kind < OUTCOME_RETRIED)
+		deliver_entry_done(entry);
+	else
+		deliver_entry_wait(entry, outcome->due_at);
+}

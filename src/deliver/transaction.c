@@ -1,0 +1,120 @@
+/*
+ * transaction.c
+ *	  Work in a transaction or subtransaction whose failure the deliverer survives.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "deliver/engine.h"
+#include "utils/errcodes.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+
+/* Copies the error being caught and forgets it; the caller then aborts. */
+static void
+take_error(DeliverError *error, MemoryContext context)
+{
+	ErrorData  *data;
+
+	MemoryContextSwitchTo(context);
+	data = CopyErrorData();
+	FlushErrorState();
+	error->sqlstate = data->sqlerrcode;
+	strlcpy(error->message, data->message ? data->message : "unknown error", sizeof(error->message));
+	FreeErrorData(data);
+}
+
+bool
+deliver_transaction(DeliverWork work, void *arg, DeliverError *error)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	volatile bool done = false;
+
+	PG_TRY();
+	{
+		SetCurrentStatementStartTimestamp();
+		StartTransactionCommand();
+		PushActiveSnapshot(GetTransactionSnapshot());
+		deliver_cancellable(true);
+		work(arg);
+		PopActiveSnapshot();
+		CommitTransactionCommand();
+		deliver_cancellable(false);
+		done = true;
+	}
+	PG_CATCH();
+	{
+		deliver_cancellable(false);
+		take_error(error, caller);
+		AbortCurrentTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	return done;
+}
+
+bool
+deliver_subtransaction(DeliverWork work, void *arg, DeliverError *error)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		work(arg);
+		ReleaseCurrentSubTransaction();
+		done = true;
+	}
+	PG_CATCH();
+	{
+		take_error(error, caller);
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	return done;
+}
+
+bool
+deliver_guarded(DeliverWork work, void *arg, DeliverError *error)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	volatile bool done = false;
+
+	Assert(!IsTransactionState());
+	PG_TRY();
+	{
+		work(arg);
+		done = true;
+	}
+	PG_CATCH();
+	{
+		take_error(error, caller);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	return done;
+}
+
+bool
+deliver_error_is_transient(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_CONNECTION_EXCEPTION:
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+		case ERRCODE_FDW_ERROR:
+			return true;
+		default:
+			return false;
+	}
+}

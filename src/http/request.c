@@ -1,0 +1,242 @@
+/*
+ * request.c
+ *	  Requests as the other rooms see them, and the pool of a session.
+ *
+ * A request lives in its own memory context; the malloc'd transfer behind it
+ * is released with that context, in flight or not.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "core/mem.h"
+#include "http/transfer.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+/* Connections that a session keeps open between its scans. */
+#define HTTP_SESSION_CONNECTIONS	8
+
+static const char *const valid_methods[] = {
+	"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
+};
+
+/* They frame the message or belong to the connection: libcurl writes them. */
+static const char *const reserved_headers[] = {
+	"Connection", "Content-Length", "Expect", "Host", "Keep-Alive", "Proxy-Authorization",
+	"Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade"
+};
+
+static void request_check_method(const char *method);
+static void request_check_header(const char *name, const char *value);
+static void transfer_add_line(HttpTransfer *transfer, const char *line);
+static void transfer_release(void *object);
+
+void
+http_init(void)
+{
+	http_allow_init();
+	DefineCustomIntVariable("activate.http_timeout",
+							"How long a request may take from its start to the last byte of its answer.",
+							NULL,
+							&http_timeout,
+							30000, 1, INT_MAX,
+							PGC_SUSET,
+							GUC_UNIT_MS,
+							NULL, NULL, NULL);
+}
+
+HttpRequest *
+http_request_create(MemoryContext context, const char *method, const char *url)
+{
+	MemoryContext own;
+	HttpRequest *request;
+	HttpTransfer *transfer;
+	HttpUrl		parsed;
+	const char *problem;
+	const char *hint;
+
+	request_check_method(method);
+	if (!http_url_parse(url, &parsed, &problem, &hint))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("URL of the request is not valid: %s", problem),
+				 hint ? errhint("%s", hint) : 0));
+
+	own = AllocSetContextCreate(context, "activate http request", ALLOCSET_SMALL_SIZES);
+	request = MemoryContextAllocZero(own, sizeof(HttpRequest));
+	request->method = MemoryContextStrdup(own, method);
+	request->url = MemoryContextStrdup(own, url);
+	request->max_body = HTTP_MAX_BODY;
+	request->answer = request->headers = MemoryContextStrdup(own, "");
+
+	transfer = calloc(1, sizeof(HttpTransfer));
+	if (transfer == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory while preparing a request")));
+	transfer->request = request;
+	transfer->parsed = request->url;
+	transfer->url = parsed;
+	request->transfer = mem_adopt(own, transfer, transfer_release);
+
+	/* Asks libcurl not to wait for "100 Continue" before a large body. */
+	transfer_add_line(transfer, "Expect:");
+	return request;
+}
+
+static void
+request_check_method(const char *method)
+{
+	for (int i = 0; i < lengthof(valid_methods); i++)
+		if (strcmp(method, valid_methods[i]) == 0)
+			return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("HTTP method of the request is not valid"),
+			 errhint("Valid methods are GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS.")));
+}
+
+void
+http_request_header(HttpRequest *request, const char *name, const char *value)
+{
+	char	   *line;
+
+	request_check_header(name, value);
+	if (pg_strcasecmp(name, "Content-Type") == 0)
+		request->transfer->has_type = true;
+
+	/* To libcurl "Name:" means leave it out, "Name;" send it empty. */
+	line = *value ? psprintf("%s: %s", name, value) : psprintf("%s;", name);
+	transfer_add_line(request->transfer, line);
+	pfree(line);
+}
+
+const char *
+http_request_header_at(const HttpRequest *request, int n)
+{
+	struct curl_slist *list = request->transfer->headers;
+
+	while (list != NULL && n-- > 0)
+		list = list->next;
+	return list ? list->data : NULL;
+}
+
+static void
+transfer_add_line(HttpTransfer *transfer, const char *line)
+{
+	struct curl_slist *list = curl_slist_append(transfer->headers, line);
+
+	if (list == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory while preparing a request")));
+	transfer->headers = list;
+}
+
+/* The value may be a secret, so it is never shown; the name is, once it is known to be one. */
+static void
+request_check_header(const char *name, const char *value)
+{
+	static const char token[] = "!#$%&'*+-.^_`|~0123456789"
+	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+	if (*name == '\0' || name[strspn(name, token)] != '\0')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("name of an HTTP header is not valid"),
+				 errhint("Names consist of letters, digits and any of !#$%%&'*+-.^_`|~.")));
+	for (int i = 0; i < lengthof(reserved_headers); i++)
+		if (pg_strcasecmp(name, reserved_headers[i]) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("HTTP header \"%s\" cannot be set", name),
+					 errhint("It is written by activate itself.")));
+	for (const char *p = value; *p; p++)
+		if (((unsigned char) *p < ' ' && *p != '\t') || *p == 0x7f)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("value of HTTP header \"%s\" contains a line break or another control character",
+							name),
+					 errhint("Remove it: a header is a single line.")));
+}
+
+void
+http_request_free(HttpRequest *request)
+{
+	MemoryContextDelete(GetMemoryChunkContext(request));
+}
+
+/* Runs when the request's context goes: no error may leave from here. */
+static void
+transfer_release(void *object)
+{
+	HttpTransfer *transfer = object;
+
+	if (transfer->pool != NULL)
+		http_pool_forget(transfer);
+	curl_slist_free_all(transfer->headers);
+	free(transfer->body.data);
+	free(transfer->head.data);
+	free(transfer);
+}
+
+char *
+http_answer_header(const HttpRequest *request, const char *name)
+{
+	size_t		name_len = strlen(name);
+	const char *line = request->headers;
+
+	while (*line)
+	{
+		const char *end = line + strcspn(line, "\r\n");
+
+		if (end - line > name_len && line[name_len] == ':' &&
+			pg_strncasecmp(line, name, name_len) == 0)
+		{
+			const char *value = line + name_len + 1;
+
+			while (value < end && (*value == ' ' || *value == '\t'))
+				value++;
+			while (end > value && (end[-1] == ' ' || end[-1] == '\t'))
+				end--;
+			return pnstrdup(value, end - value);
+		}
+		line = end + strspn(end, "\r\n");
+	}
+	return NULL;
+}
+
+bool
+http_request_under_way(const HttpRequest *request)
+{
+	return request->transfer->sent;
+}
+
+/*
+ * An ERROR (cancel, statement_timeout) leaves the transfer in the pool; it
+ * goes when the caller's memory context takes the request with it.
+ */
+void
+http_perform(HttpRequest *request)
+{
+	static HttpPool *pool = NULL;
+	bool		finished = false;
+
+	if (pool == NULL)
+		pool = http_pool_create(TopMemoryContext, HTTP_SESSION_CONNECTIONS);
+
+	http_pool_submit(pool, request);
+	while (!finished)
+	{
+		HttpRequest *done;
+
+		CHECK_FOR_INTERRUPTS();
+		http_pool_turn(pool, -1);
+
+		/* Others in there are left over from a scan that ended by an error. */
+		while ((done = http_pool_next(pool)) != NULL)
+			finished |= done == request;
+	}
+}

@@ -1,0 +1,178 @@
+/*
+ * transfer.h
+ *	  What the files of the room share with each other and nobody else.
+ *
+ * allow.c decides who may be contacted, address.c knows addresses, url.c
+ * reads URLs, easy.c configures a libcurl handle and judges how it ended,
+ * sockets.c keeps the WaitEventSet in step with libcurl's sockets, pool.c
+ * and turn.c run the transfers, request.c is their face to the other rooms.
+ *
+ * Memory: an HttpTransfer is malloc'd, because callbacks of libcurl write to
+ * it and may outlive the request (see http_pool_detach()).  The request's
+ * memory context owns it through mem_adopt().
+ */
+#ifndef ACTIVATE_HTTP_TRANSFER_H
+#define ACTIVATE_HTTP_TRANSFER_H
+
+#include <curl/curl.h>
+#include <signal.h>
+#include <sys/socket.h>
+
+#include "http/pool.h"
+#include "lib/ilist.h"
+#include "storage/latch.h"
+
+#define HTTP_MAX_HOST		256
+#define HTTP_MAX_HEADERS	65536	/* bytes of response headers accepted */
+#define HTTP_MAX_REASON		512
+#define HTTP_MAX_BODY		(16 * 1024 * 1024)
+
+/* An address in canonical form: an IPv4 address mapped into IPv6 is IPv4. */
+typedef struct HttpAddress
+{
+	bool		v6;
+	unsigned char bytes[16];	/* the first 4 if not v6 */
+} HttpAddress;
+
+typedef struct HttpUrl
+{
+	bool		https;
+	bool		literal;		/* the host is an address */
+	int			port;
+	HttpAddress address;		/* if literal */
+	char		host[HTTP_MAX_HOST];	/* lower case, no brackets, no final dot */
+} HttpUrl;
+
+/* A growing malloc'd string; data is NULL until something was appended. */
+typedef struct HttpBuffer
+{
+	char	   *data;
+	size_t		len;
+	size_t		size;
+} HttpBuffer;
+
+typedef enum HttpTransferState
+{
+	TRANSFER_NEW,				/* not submitted yet */
+	TRANSFER_QUEUED,
+	TRANSFER_ACTIVE,
+	TRANSFER_DONE,
+	TRANSFER_ENDED,				/* handed out by http_pool_next(), or given up */
+	TRANSFER_ORPHAN				/* nobody waits for it: see http_pool_detach() */
+} HttpTransferState;
+
+typedef struct HttpTransfer
+{
+	dlist_node	node;			/* in the pool's list of its state */
+	HttpTransferState state;
+	HttpPool   *pool;			/* NULL: in no pool */
+	HttpRequest *request;		/* NULL: orphan */
+	CURL	   *easy;			/* NULL unless active or orphan */
+	struct curl_slist *headers;
+	bool		has_type;		/* there is a Content-Type among them */
+	const char *parsed;			/* the text that url was read from */
+	HttpUrl		url;
+	int			timeout_ms;
+	int64		submitted_at;	/* microseconds of http_now() */
+	int64		deadline;
+
+	/* written by callbacks */
+	HttpBuffer	body;
+	HttpBuffer	head;
+	size_t		max_body;
+	bool		repeatable;		/* libcurl may send it again on a new connection */
+	bool		connecting;		/* the name is resolved, a socket was asked for */
+	int			opened;			/* how many sockets were opened for it */
+	curl_socket_t socket;		/* the last of them */
+	bool		sent;
+	bool		too_large;
+	bool		no_memory;
+	const char *forbidden;		/* why the address is not allowed; static text */
+
+	char		error[CURL_ERROR_SIZE];
+	char		reason[HTTP_MAX_REASON];
+} HttpTransfer;
+
+/* A socket of libcurl, found by its number. */
+typedef struct HttpSocket
+{
+	bool		kept;			/* a standing connection: we are told when it is closed */
+	bool		changed;		/* is in HttpPool.changed */
+	int			wanted;			/* CURL_POLL_IN | CURL_POLL_OUT; 0: rests */
+	int			position;		/* in the WaitEventSet, from 1; 0: not in it */
+	uint32		events;			/* as the WaitEventSet has them */
+} HttpSocket;
+
+struct HttpPool
+{
+	MemoryContext context;
+	MemoryContextCallback callback;
+	CURLM	   *multi;
+	int			max_connections;
+	dlist_head	queued;
+	dlist_head	active;
+	dlist_head	done;
+	dlist_head	orphans;
+	int			n_queued;
+	int			n_active;
+	int			n_done;
+	int64		timer;			/* when libcurl wants to be called; -1: not at all */
+	int64		next_deadline;	/* no active transfer's deadline is earlier */
+	CURL	  **idle;			/* configured handles at rest, at most max_connections */
+	int			n_idle;
+
+	/* sockets.c */
+	WaitEventSet *set;
+	int			set_size;
+	int			set_used;
+	bool		dirty;			/* the set must be built anew */
+	HttpSocket *sockets;		/* malloc'd, indexed by socket */
+	int		   *changed;		/* malloc'd, as long as sockets */
+	int			n_sockets;
+	int			n_changed;
+	int			kept_sockets;
+	int			reserved_fds;	/* of these, what fd.c knows of */
+};
+
+/* address.c */
+extern bool http_address_from_text(const char *text, HttpAddress *address);
+extern bool http_address_from_sockaddr(const struct sockaddr *from, HttpAddress *address);
+extern bool http_address_within(const HttpAddress *address, const HttpAddress *net, int bits);
+extern bool http_address_is_public(const HttpAddress *address);
+
+/* url.c: false, and what is wrong with it as static texts (hint may be NULL) */
+extern bool http_url_parse(const char *text, HttpUrl *url, const char **problem, const char **hint);
+
+/* allow.c: NULL, or why not as static text.  Safe in callbacks. */
+extern void http_allow_init(void);
+extern const char *http_forbidden_url(const HttpUrl *url);
+extern const char *http_forbidden_address(const HttpUrl *url, const HttpAddress *address);
+
+/* easy.c */
+extern int	http_timeout;
+extern CURL *http_easy_create(HttpPool *pool);
+extern bool http_easy_prepare(HttpTransfer *transfer);
+extern bool http_easy_attach(CURL *easy, HttpTransfer *transfer);
+extern void http_easy_judge(HttpTransfer *transfer, CURLcode code);
+extern void http_outcome(HttpTransfer *transfer, HttpOutcome outcome,
+						 const char *format,...) pg_attribute_printf(3, 4);
+
+/* sockets.c */
+extern curl_socket_t http_sockets_open(HttpPool *pool, const struct curl_sockaddr *address);
+extern void http_sockets_keep(HttpPool *pool, curl_socket_t fd);
+extern int	http_sockets_close(void *pool, curl_socket_t fd);
+extern int	http_sockets_wanted(CURL *easy, curl_socket_t fd, int what, void *pool, void *unused);
+extern void http_sockets_apply(HttpPool *pool);
+extern int	http_sockets_mask(HttpPool *pool, const WaitEvent *event);
+extern void http_sockets_free(HttpPool *pool);
+
+/* pool.c */
+extern void http_pool_take_easy(HttpPool *pool, HttpTransfer *transfer, bool keep);
+extern bool http_pool_detach(HttpPool *pool, HttpTransfer *transfer);
+extern void http_pool_forget(HttpTransfer *transfer);
+
+/* turn.c */
+extern int64 http_now(void);
+extern void http_block_signals(sigset_t *saved);
+
+#endif							/* ACTIVATE_HTTP_TRANSFER_H */

@@ -1,0 +1,220 @@
+/*
+ * load.c
+ *	  A run into a table: one statement as the owner, and what it reports
+ *	  written on the owner's behalf.
+ *
+ * The statement (load.sql) changes the target and returns, after its counts,
+ * the rows that belong into our own tables, which the owner may not write.
+ * They are taken from a portal in batches: the portal runs to its end at the
+ * first fetch and spools what is left.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "catalog/progress.h"
+#include "core/errors.h"
+#include "core/identity.h"
+#include "executor/spi.h"
+#include "load/load.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#define BATCH_ROWS 1000
+
+/* Columns of the statement, from 1. */
+enum
+{
+	COL_WHAT = 1, COL_KEY, COL_MARK, COL_READ, COL_INSERTED, COL_UPDATED, COL_DELETED, COL_HELD
+};
+
+/* Rows for our own tables, until there are enough of them. */
+typedef struct Batch
+{
+	const Sync *sync;
+	int			nkeys;
+	Datum		keys[BATCH_ROWS];
+	Datum		codes[BATCH_ROWS];
+	Datum		counts[BATCH_ROWS];
+	int			nmarks;
+	Datum		marks[BATCH_ROWS];
+} Batch;
+
+static char *statement_text(const Sync *sync, int64 run, bool full);
+static void read_counts(const Sync *sync, HeapTuple tuple, TupleDesc desc, RunCounts *counts);
+static void collect_row(Batch *batch, HeapTuple tuple, TupleDesc desc, RunCounts *counts);
+static void write_batch(Batch *batch);
+static void own_call(const char *query, int nargs, Oid *types, Datum *values);
+static void refuse_useless_source(const Sync *sync, const RunCounts *counts);
+
+void
+load_run(const Sync *sync, int64 run, bool full, RunCounts *counts)
+{
+	IdentityScope scope;
+	char	   *statement = statement_text(sync, run, full);
+	MemoryContext rows = AllocSetContextCreate(CurrentMemoryContext, "activate load", ALLOCSET_DEFAULT_SIZES);
+	Batch	   *batch = palloc0(sizeof(Batch));
+	SPIPlanPtr	plan;
+	Portal		portal;
+	bool		first = true;
+
+	batch->sync = sync;
+	sync_enter_owner(sync, &scope);
+	SPI_connect();
+	progress_update("loading", 0, 0);
+	plan = SPI_prepare(statement, 0, NULL);
+	if (plan == NULL)
+		elog(ERROR, "could not prepare the load of sync \"%s\": %s", sync->name, SPI_result_code_string(SPI_result));
+	portal = SPI_cursor_open(NULL, plan, NULL, NULL, false);
+	for (;;)
+	{
+		SPITupleTable *table;
+		MemoryContext previous;
+
+		SPI_cursor_fetch(portal, true, BATCH_ROWS);
+		table = SPI_tuptable;
+		if (SPI_processed == 0)
+			break;
+
+		previous = MemoryContextSwitchTo(rows);
+		for (uint64 i = 0; i < table->numvals; i++)
+		{
+			if (first)
+				read_counts(sync, table->vals[i], table->tupdesc, counts);
+			else
+				collect_row(batch, table->vals[i], table->tupdesc, counts);
+			first = false;
+		}
+		write_batch(batch);
+		MemoryContextSwitchTo(previous);
+		MemoryContextReset(rows);
+		SPI_freetuptable(table);
+	}
+	SPI_cursor_close(portal);
+	SPI_finish();
+	sync_leave_owner(sync, &scope);
+	refuse_useless_source(sync, counts);
+}
+
+static char *
+statement_text(const Sync *sync, int64 run, bool full)
+{
+	IdentityScope scope;
+	MemoryContext context = CurrentMemoryContext;
+	Oid			begin_types[2] = {INT8OID, INT8OID};
+	Oid			types[3] = {INT8OID, TEXTOID, BOOLOID};
+	Datum		values[3];
+	char	   *reason;
+	char	   *query = sync_query(sync, &reason);
+	char	   *statement;
+
+	if (query == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("sync \"%s\" cannot run: %s", sync->name, reason)));
+	values[0] = Int64GetDatum(sync->id);
+	values[1] = Int64GetDatum(run);
+	/* what an earlier comparison found wrong with the source is found again, or mended */
+	own_call("SELECT activate._plan_begin($1, $2)", 2, begin_types, values);
+
+	values[1] = CStringGetTextDatum(query);
+	values[2] = BoolGetDatum(full);
+	identity_enter_extension(&scope);
+	SPI_connect();
+	SPI_execute_with_args("SELECT activate._load_sql($1, $2, $3)", 3, types, values, NULL, false, 1);
+	statement = MemoryContextStrdup(context, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	SPI_finish();
+	identity_leave(&scope);
+	return statement;
+}
+
+static void
+read_counts(const Sync *sync, HeapTuple tuple, TupleDesc desc, RunCounts *counts)
+{
+	bool		isnull;
+	Datum		values[2];
+	Oid			types[2] = {INT8OID, TEXTOID};
+
+	counts->read = DatumGetInt64(SPI_getbinval(tuple, desc, COL_READ, &isnull));
+	counts->inserted = DatumGetInt64(SPI_getbinval(tuple, desc, COL_INSERTED, &isnull));
+	counts->updated = DatumGetInt64(SPI_getbinval(tuple, desc, COL_UPDATED, &isnull));
+	counts->deleted = DatumGetInt64(SPI_getbinval(tuple, desc, COL_DELETED, &isnull));
+	counts->held = DatumGetBool(SPI_getbinval(tuple, desc, COL_HELD, &isnull));
+	progress_update("recording", counts->read, counts->inserted + counts->updated + counts->deleted);
+
+	values[0] = Int64GetDatum(sync->id);
+	values[1] = SPI_getbinval(tuple, desc, COL_MARK, &isnull);
+	if (!isnull)
+		own_call("SELECT activate._load_marked($1, $2)", 2, types, values);
+}
+
+static void
+collect_row(Batch *batch, HeapTuple tuple, TupleDesc desc, RunCounts *counts)
+{
+	bool		isnull;
+
+	if (strcmp(SPI_getvalue(tuple, desc, COL_WHAT), "seen") == 0)
+	{
+		batch->marks[batch->nmarks++] = SPI_getbinval(tuple, desc, COL_MARK, &isnull);
+		return;
+	}
+	batch->codes[batch->nkeys] = SPI_getbinval(tuple, desc, COL_WHAT, &isnull);
+	batch->counts[batch->nkeys] = Int64GetDatum(1);
+	batch->keys[batch->nkeys++] = SPI_getbinval(tuple, desc, COL_KEY, &isnull);
+	counts->rejected++;
+}
+
+static Datum
+text_array(Datum *elements, int n)
+{
+	return PointerGetDatum(construct_array(elements, n, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+static void
+write_batch(Batch *batch)
+{
+	Oid			types[4] = {INT8OID, JSONBARRAYOID, TEXTARRAYOID, INT8ARRAYOID};
+	Oid			mark_types[3] = {INT8OID, TEXTARRAYOID, TEXTARRAYOID};
+	Datum		values[4];
+
+	values[0] = Int64GetDatum(batch->sync->id);
+	if (batch->nkeys > 0)
+	{
+		values[1] = PointerGetDatum(construct_array(batch->keys, batch->nkeys, JSONBOID, -1, false, TYPALIGN_INT));
+		values[2] = text_array(batch->codes, batch->nkeys);
+		values[3] = PointerGetDatum(construct_array(batch->counts, batch->nkeys, INT8OID,
+													sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+		own_call("SELECT activate._plan_reject($1, $2, $3, $4)", 4, types, values);
+	}
+	if (batch->nmarks > 0)
+	{
+		/* all of them are written anew by each run: no value to prune by is needed */
+		values[1] = values[2] = text_array(batch->marks, batch->nmarks);
+		own_call("SELECT activate._plan_marks($1, $2, $3)", 3, mark_types, values);
+	}
+	batch->nkeys = batch->nmarks = 0;
+}
+
+/* A function of ours, as the extension. */
+static void
+own_call(const char *query, int nargs, Oid *types, Datum *values)
+{
+	IdentityScope scope;
+
+	identity_enter_extension(&scope);
+	SPI_connect();
+	SPI_execute_with_args(query, nargs, types, values, NULL, false, 0);
+	SPI_finish();
+	identity_leave(&scope);
+}
+
+static void
+refuse_useless_source(const Sync *sync, const RunCounts *counts)
+{
+	if (counts->read > 0 && counts->rejected == counts->read)
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVATE_NO_USABLE_ROW),
+				 errmsg("no row of the source of sync \"%s\" has a usable key", sync->name),
+				 errdetail("All " INT64_FORMAT " rows have a key that is NULL or occurs more than once.", counts->read),
+				 errhint("Declare it with a key that identifies a row: key => 'column, ...'.")));
+}

@@ -1,0 +1,128 @@
+CREATE FUNCTION activate._shared_runs(
+	OUT run				bigint,
+	OUT sync			bigint,
+	OUT pid				integer,
+	OUT started_at		timestamptz,
+	OUT phase			text,
+	OUT rows_read		bigint,
+	OUT rows_written	bigint
+) RETURNS SETOF record
+LANGUAGE c AS 'MODULE_PATHNAME', 'activate_shared_runs';
+COMMENT ON FUNCTION activate._shared_runs() IS
+	'private: running runs of this database that the current user may watch, from shared memory';
+
+CREATE FUNCTION activate._shared_targets(
+	OUT server			oid,
+	OUT role			oid,
+	OUT state			text,
+	OUT since			timestamptz,
+	OUT next_probe		timestamptz,
+	OUT in_flight		integer,
+	OUT requests		bigint,
+	OUT failures		bigint,
+	OUT reason			text
+) RETURNS SETOF record
+LANGUAGE c AS 'MODULE_PATHNAME', 'activate_shared_targets';
+COMMENT ON FUNCTION activate._shared_targets() IS
+	'private: targets of this database that the current user may watch, as their deliverers see them, from shared memory';
+
+-- The views read with the rights of the extension and show to each what is
+-- theirs: figures and states, never rows.  So pg_monitor may see all of it.
+CREATE FUNCTION activate._may_watch(owner name) RETURNS boolean
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT activate._may_see(owner) OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+END;
+COMMENT ON FUNCTION activate._may_watch(name) IS 'private: may the current role see figures of what that role owns';
+
+CREATE VIEW activate.stat_run WITH (security_barrier = true) AS
+SELECT r.run, r.sync, s.name, r.phase, r.pid, r.started_at, r.rows_read, r.rows_written
+  FROM activate._shared_runs() r JOIN activate.sync s ON s.id = r.sync;
+COMMENT ON VIEW activate.stat_run IS 'runs that are going on: where each stands at this moment';
+
+CREATE VIEW activate.stat_target WITH (security_barrier = true) AS
+SELECT s.srvname AS name,
+	CASE WHEN t.role = 0 THEN 'public' ELSE (SELECT r.rolname::text FROM pg_catalog.pg_roles r WHERE r.oid = t.role) END AS role,
+	CASE WHEN p.server IS NOT NULL THEN 'paused' ELSE coalesce(t.state, 'up') END AS state,
+	coalesce(p.paused_at, t.since) AS since,
+	CASE WHEN p.server IS NULL THEN t.next_probe END AS next_probe,
+	coalesce(t.in_flight, 0) AS in_flight,
+	coalesce(t.requests, 0) AS requests,
+	coalesce(t.failures, 0) AS failures,
+	CASE WHEN p.server IS NOT NULL THEN format('paused by %s', p.paused_by) ELSE t.reason END AS reason
+  FROM pg_catalog.pg_foreign_server s
+  JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw AND w.fdwname = 'activate'
+  LEFT JOIN activate._shared_targets() t ON t.server = s.oid
+  LEFT JOIN activate._paused_target p ON p.server = s.srvname
+ WHERE pg_catalog.has_server_privilege(s.oid, 'USAGE')
+	OR pg_catalog.pg_has_role('activate_admin', 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+COMMENT ON VIEW activate.stat_target IS
+	'web APIs: up, down (no answer), auth (refused the secret), throttled or paused; requests and failures since the deliverer started';
+
+-- One line per sync, and one for each name that activate.schedule knows alone.
+-- What was delivered is counted as far back as receipts are kept.
+CREATE VIEW activate.stat_sync WITH (security_barrier = true) AS
+SELECT s.name,
+	CASE
+		WHEN s.paused THEN 'paused' || coalesce(': ' || s.pause_reason, '')
+		WHEN activate._installation() = 'copy' THEN 'copy: waits for activate_adopt()'
+		WHEN NOT current_setting('activate.enabled')::boolean THEN 'disabled'
+		WHEN p.server IS NOT NULL THEN 'target paused'
+		WHEN t.state <> 'up' THEN 'target ' || t.state
+		WHEN run.status = 'running' THEN 'running'
+		WHEN lost.names IS NOT NULL THEN 'schedule waits for unknown sync ' || lost.names
+		WHEN run.status = 'held' OR o.held > 0 THEN 'held'
+		WHEN run.status = 'failed' THEN 'failed'
+		ELSE 'ok'
+	END AS state,
+	o.pending,
+	coalesce(t.in_flight, 0) AS in_flight,
+	r.delivered,
+	(SELECT count(*) FROM activate.rejection j WHERE j.sync = s.id) AS rejected,
+	r.retried,
+	r.requests,
+	runs.last_run,
+	runs.last_success,
+	clock_timestamp() - o.oldest AS lag,
+	r.p50_ms,
+	r.p99_ms
+  FROM activate.sync s
+  LEFT JOIN pg_catalog.pg_foreign_table f ON f.ftrelid = s.target_rel AND s.kind = 'api'
+  LEFT JOIN pg_catalog.pg_foreign_server v ON v.oid = f.ftserver
+  LEFT JOIN activate._paused_target p ON p.server = v.srvname
+  LEFT JOIN (SELECT x.server, sum(x.in_flight)::integer AS in_flight, min(x.state) FILTER (WHERE x.state <> 'up') AS state
+			   FROM activate._shared_targets() x GROUP BY x.server) t ON t.server = v.oid
+ CROSS JOIN LATERAL (
+	SELECT count(*) AS pending, count(*) FILTER (WHERE b.held) AS held, min(b.enqueued_at) AS oldest
+	  FROM activate._outbox b WHERE b.sync = s.id) o
+ CROSS JOIN LATERAL (
+	SELECT count(*) FILTER (WHERE c.outcome IN ('delivered', 'warned')) AS delivered,
+		count(*) FILTER (WHERE c.outcome = 'retried') AS retried,
+		-- the rows of one call were sent and answered at the same moment
+		count(DISTINCT (c.sent_at, c.latency)) FILTER (WHERE c.latency IS NOT NULL) AS requests,
+		round(1000 * extract(epoch FROM percentile_cont(0.5) WITHIN GROUP (ORDER BY c.latency)
+			FILTER (WHERE c.outcome IN ('delivered', 'warned'))), 1) AS p50_ms,
+		round(1000 * extract(epoch FROM percentile_cont(0.99) WITHIN GROUP (ORDER BY c.latency)
+			FILTER (WHERE c.outcome IN ('delivered', 'warned'))), 1) AS p99_ms
+	  FROM activate.receipt c WHERE c.sync = s.id) r
+ CROSS JOIN LATERAL (
+	SELECT max(u.started_at) AS last_run, max(u.finished_at) FILTER (WHERE u.status = 'succeeded') AS last_success
+	  FROM activate.run u WHERE u.sync = s.id) runs
+  LEFT JOIN LATERAL (
+	SELECT u.status FROM activate.run u WHERE u.sync = s.id ORDER BY u.id DESC LIMIT 1) run ON true
+ CROSS JOIN LATERAL (
+	SELECT string_agg(format('"%s"', n.name), ', ' ORDER BY n.name) AS names
+	  FROM coalesce((SELECT y.schedule FROM activate._timetable(current_setting('activate.schedule')) y WHERE y.name = s.name),
+			s.schedule) e(schedule),
+		activate._after_names(e.schedule) n(name)
+	 WHERE e.schedule IS NOT NULL AND NOT EXISTS (SELECT FROM activate.sync z WHERE z.name = n.name)) lost
+ WHERE activate._may_watch(s.owner)
+UNION ALL
+SELECT y.name, 'unknown sync in activate.schedule', 0, 0, 0, 0, 0, 0, NULL, NULL, NULL, NULL, NULL
+  FROM activate._timetable(current_setting('activate.schedule')) y
+ WHERE NOT EXISTS (SELECT FROM activate.sync z WHERE z.name = y.name)
+   AND (pg_catalog.pg_has_role('activate_admin', 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE'));
+COMMENT ON VIEW activate.stat_sync IS
+	'one line per sync: state, what is pending, what was delivered, how long it takes; in_flight is that of its target';
+
+GRANT SELECT ON activate.stat_run, activate.stat_target, activate.stat_sync TO PUBLIC;

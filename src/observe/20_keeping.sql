@@ -1,0 +1,42 @@
+-- Once a minute, by the worker of the database.
+CREATE FUNCTION activate._housekeep() RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+	DELETE FROM activate.receipt r
+	 WHERE r.sent_at < clock_timestamp() - current_setting('activate.receipt_retention')::interval;
+	-- the last run of each sync stays, however old: it is its state
+	DELETE FROM activate.run r
+	 WHERE r.finished_at < clock_timestamp() - current_setting('activate.run_retention')::interval
+	   AND EXISTS (SELECT FROM activate.run n WHERE n.sync = r.sync AND n.id > r.id);
+	-- delays of intents that are gone
+	DELETE FROM activate._retry r
+	 WHERE NOT EXISTS (SELECT FROM activate._outbox o WHERE o.sync = r.sync AND o.id = r.id);
+END;
+COMMENT ON FUNCTION activate._housekeep() IS 'private: removes receipts and runs that are older than their retention';
+REVOKE ALL ON FUNCTION activate._housekeep() FROM PUBLIC;
+
+-- Syncs that mention, in their kept query or as their target, something that
+-- this command dropped.  A number may mean another thing there: that is looked
+-- into by who calls this.
+CREATE FUNCTION activate._drop_victims() RETURNS SETOF bigint
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT s.id
+	  FROM activate.sync s,
+		(SELECT array_agg(d.objid) AS oids, string_agg(d.objid::text, '|') AS numbers
+		   FROM pg_catalog.pg_event_trigger_dropped_objects() d
+		  WHERE NOT d.is_temporary
+			AND d.classid IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass, 'pg_operator'::regclass)) gone
+	 WHERE NOT s.paused AND NOT s.implicit
+	   AND (s.target_rel::oid = ANY (gone.oids) OR s.query_tree ~ format(' (%s) ', gone.numbers));
+END;
+COMMENT ON FUNCTION activate._drop_victims() IS 'private: syncs that what is being dropped may matter to; in an event trigger only';
+REVOKE ALL ON FUNCTION activate._drop_victims() FROM PUBLIC;
+
+CREATE FUNCTION activate._on_drop() RETURNS event_trigger
+LANGUAGE c AS 'MODULE_PATHNAME', 'activate_on_drop';
+COMMENT ON FUNCTION activate._on_drop() IS 'private: pauses syncs whose source or target is dropped';
+REVOKE ALL ON FUNCTION activate._on_drop() FROM PUBLIC;
+
+CREATE EVENT TRIGGER activate_on_drop ON sql_drop EXECUTE FUNCTION activate._on_drop();
+COMMENT ON EVENT TRIGGER activate_on_drop IS 'activate: a dropped source or target pauses the sync with the reason';

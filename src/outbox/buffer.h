@@ -1,0 +1,43 @@
+/*
+ * buffer.h
+ *	  What the files of this room share.  Not for other rooms.
+ */
+#ifndef ACTIVATE_OUTBOX_BUFFER_H
+#define ACTIVATE_OUTBOX_BUFFER_H
+
+#include "outbox/outbox.h"
+
+/* Rows written by one multi-insert. */
+#define OUTBOX_BATCH	1000
+
+/* An intent that is not in the table yet. */
+typedef struct OutboxRow
+{
+	int64		id;
+	int64		sync;
+	OutboxOp	op;
+	bool		forced;
+	bool		held;
+	int64		run;			/* 0: none */
+	Oid			writer;
+	TimestampTz enqueued_at;
+	Jsonb	   *key;
+	Jsonb	   *body;			/* NULL: none */
+} OutboxRow;
+
+/* append.c */
+extern bool outbox_buffered(void);
+extern void outbox_touch(int64 sync);	/* intents of it were written by SQL: to be woken for at commit */
+extern void outbox_append_init(void);
+
+/* write.c: rows into activate._outbox, in the present subtransaction. */
+extern void outbox_write(const OutboxRow *rows, int n);
+extern Oid	outbox_relation(const char *name);
+
+/* hooks.c */
+extern void outbox_hooks_init(void);
+
+/* wake.c: after commit; must not fail. */
+extern void outbox_wake(const int64 *syncs, int n);
+
+#endif							/* ACTIVATE_OUTBOX_BUFFER_H */

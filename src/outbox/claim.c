@@ -1,0 +1,340 @@
+/*
+ * claim.c
+ *	  The deliverer's side: reading intents that are new to it, settling them.
+ *
+ * Every call is one statement over arrays, run as the extension's owner by a
+ * plan that is kept for the life of the process.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "core/identity.h"
+#include "executor/spi.h"
+#include "outbox/buffer.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "utils/xid8.h"
+
+/* A statement and its kept plan. */
+typedef struct OutboxStatement
+{
+	const char *sql;
+	int			nargs;
+	Oid			types[6];
+	SPIPlanPtr	plan;
+} OutboxStatement;
+
+static OutboxStatement begin_pass = {.sql = "SELECT pg_current_snapshot()::text"};
+static OutboxStatement claim = {
+	.sql = "SELECT * FROM activate._claim($1, $2::pg_snapshot, $3::pg_snapshot, $4, $5, $6)",
+	.nargs = 6,
+	.types = {INT8OID, TEXTOID, TEXTOID, XID8OID, INT8OID, INT4OID}
+};
+static OutboxStatement list_syncs = {.sql = "SELECT activate._outbox_syncs()"};
+static OutboxStatement remove_rows = {
+	.sql = "SELECT activate._outbox_remove($1, $2, $3)",
+	.nargs = 3,
+	.types = {INT8ARRAYOID, XID8ARRAYOID, INT8ARRAYOID}
+};
+static OutboxStatement delay_rows = {
+	.sql = "SELECT activate._outbox_delay($1, $2, $3, $4, $5, $6)",
+	.nargs = 6,
+	.types = {INT8ARRAYOID, XID8ARRAYOID, INT8ARRAYOID, INT4ARRAYOID, TIMESTAMPTZARRAYOID, TEXTARRAYOID}
+};
+static OutboxStatement release_held = {
+	.sql = "SELECT activate._outbox_release($1, $2)",
+	.nargs = 2,
+	.types = {INT8OID, INT8OID}
+};
+static OutboxStatement restamp = {.sql = "SELECT sync, rows FROM activate._outbox_restamp()"};
+
+/* Columns of activate._claim(), from 1. */
+enum
+{
+	COL_XID = 1, COL_ID, COL_NONCE, COL_OP, COL_FORCED, COL_KEY, COL_BODY, COL_RUN, COL_ATTEMPTS, COL_DUE_AT
+};
+
+static void statement_begin(IdentityScope *scope);
+static void statement_end(IdentityScope *scope);
+static void statement_run(OutboxStatement *statement, Datum *values, const char *nulls);
+static Datum statement_value(uint64 row, int column, bool *isnull);
+static OutboxIntent *read_intent(int64 sync, uint64 row);
+static void start_pass(OutboxCursor *cursor);
+static ArrayType *array_of(Datum *values, int n, Oid type);
+
+const char *
+outbox_op_name(OutboxOp op)
+{
+	switch (op)
+	{
+		case OUTBOX_CHANGE:
+			return "change";
+		case OUTBOX_INSERT:
+			return "insert";
+		case OUTBOX_UPDATE:
+			return "update";
+		case OUTBOX_UPSERT:
+			return "upsert";
+		case OUTBOX_DELETE:
+			return "delete";
+	}
+	elog(ERROR, "unknown operation of an intent: %d", (int) op);
+}
+
+void
+outbox_cursor_reset(OutboxCursor *cursor)
+{
+	if (cursor->done)
+		pfree(cursor->done);
+	if (cursor->pass)
+		pfree(cursor->pass);
+	memset(cursor, 0, sizeof(*cursor));
+}
+
+List *
+outbox_claim(int64 sync, OutboxCursor *cursor, int limit, MemoryContext context)
+{
+	IdentityScope scope;
+	Datum		values[6];
+	char		nulls[6] = {' ', ' ', ' ', ' ', ' ', ' '};
+	List	   *intents = NIL;
+	MemoryContext spi_context;
+
+	statement_begin(&scope);
+	if (cursor->pass == NULL)
+		start_pass(cursor);
+	values[0] = Int64GetDatum(sync);
+	values[1] = cursor->done ? CStringGetTextDatum(cursor->done) : (Datum) 0;
+	nulls[1] = cursor->done ? ' ' : 'n';
+	values[2] = CStringGetTextDatum(cursor->pass);
+	values[3] = FullTransactionIdGetDatum(FullTransactionIdFromU64(cursor->xid));
+	values[4] = Int64GetDatum(cursor->id);
+	values[5] = Int32GetDatum(limit);
+	statement_run(&claim, values, nulls);
+
+	spi_context = MemoryContextSwitchTo(context);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		OutboxIntent *intent = read_intent(sync, i);
+
+		cursor->xid = intent->xid;
+		cursor->id = intent->id;
+		intents = lappend(intents, intent);
+	}
+	MemoryContextSwitchTo(spi_context);
+	statement_end(&scope);
+
+	if (list_length(intents) < limit)
+	{
+		/* the pass is complete: the next one reads what it could not see */
+		if (cursor->done)
+			pfree(cursor->done);
+		cursor->done = cursor->pass;
+		cursor->pass = NULL;
+	}
+	return intents;
+}
+
+List *
+outbox_syncs(void)
+{
+	IdentityScope scope;
+	MemoryContext caller = CurrentMemoryContext;
+	List	   *syncs = NIL;
+
+	statement_begin(&scope);
+	statement_run(&list_syncs, NULL, NULL);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		int64	   *sync = MemoryContextAlloc(caller, sizeof(int64));
+		MemoryContext previous = MemoryContextSwitchTo(caller);
+
+		*sync = DatumGetInt64(statement_value(i, 1, &isnull));
+		syncs = lappend(syncs, sync);
+		MemoryContextSwitchTo(previous);
+	}
+	statement_end(&scope);
+	return syncs;
+}
+
+void
+outbox_remove(const OutboxIntent *const *intents, int n)
+{
+	IdentityScope scope;
+	Datum	   *columns[3];
+	Datum		values[3];
+
+	if (n == 0)
+		return;
+	statement_begin(&scope);
+	for (int c = 0; c < 3; c++)
+		columns[c] = palloc(n * sizeof(Datum));
+	for (int i = 0; i < n; i++)
+	{
+		columns[0][i] = Int64GetDatum(intents[i]->sync);
+		columns[1][i] = FullTransactionIdGetDatum(FullTransactionIdFromU64(intents[i]->xid));
+		columns[2][i] = Int64GetDatum(intents[i]->id);
+	}
+	values[0] = PointerGetDatum(array_of(columns[0], n, INT8OID));
+	values[1] = PointerGetDatum(array_of(columns[1], n, XID8OID));
+	values[2] = PointerGetDatum(array_of(columns[2], n, INT8OID));
+	statement_run(&remove_rows, values, NULL);
+	statement_end(&scope);
+}
+
+void
+outbox_delay(const OutboxDelay *delays, int n)
+{
+	static const Oid types[6] = {INT8OID, XID8OID, INT8OID, INT4OID, TIMESTAMPTZOID, TEXTOID};
+	IdentityScope scope;
+	Datum	   *columns[6];
+	Datum		values[6];
+
+	if (n == 0)
+		return;
+	statement_begin(&scope);
+	for (int c = 0; c < 6; c++)
+		columns[c] = palloc(n * sizeof(Datum));
+	for (int i = 0; i < n; i++)
+	{
+		const OutboxIntent *intent = delays[i].intent;
+
+		columns[0][i] = Int64GetDatum(intent->sync);
+		columns[1][i] = FullTransactionIdGetDatum(FullTransactionIdFromU64(intent->xid));
+		columns[2][i] = Int64GetDatum(intent->id);
+		columns[3][i] = Int32GetDatum(delays[i].attempts);
+		columns[4][i] = TimestampTzGetDatum(delays[i].due_at);
+		columns[5][i] = CStringGetTextDatum(delays[i].error ? delays[i].error : "");
+	}
+	for (int c = 0; c < 6; c++)
+		values[c] = PointerGetDatum(array_of(columns[c], n, types[c]));
+	statement_run(&delay_rows, values, NULL);
+	statement_end(&scope);
+}
+
+int64
+outbox_release(int64 sync, int64 run)
+{
+	IdentityScope scope;
+	Datum		values[2] = {Int64GetDatum(sync), Int64GetDatum(run)};
+	bool		isnull;
+	int64		released;
+
+	outbox_flush();
+	statement_begin(&scope);
+	statement_run(&release_held, values, NULL);
+	released = DatumGetInt64(statement_value(0, 1, &isnull));
+	statement_end(&scope);
+	if (released > 0)
+		outbox_touch(sync);
+	return released;
+}
+
+int64
+outbox_restamp(void)
+{
+	IdentityScope scope;
+	int64		total = 0;
+	bool		isnull;
+
+	outbox_flush();
+	statement_begin(&scope);
+	statement_run(&restamp, NULL, NULL);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		outbox_touch(DatumGetInt64(statement_value(i, 1, &isnull)));
+		total += DatumGetInt64(statement_value(i, 2, &isnull));
+	}
+	statement_end(&scope);
+	return total;
+}
+
+static void
+start_pass(OutboxCursor *cursor)
+{
+	bool		isnull;
+
+	statement_run(&begin_pass, NULL, NULL);
+	cursor->pass = MemoryContextStrdup(TopMemoryContext,
+									   TextDatumGetCString(statement_value(0, 1, &isnull)));
+	cursor->xid = 0;
+	cursor->id = 0;
+}
+
+static OutboxIntent *
+read_intent(int64 sync, uint64 row)
+{
+	OutboxIntent *intent = palloc0(sizeof(OutboxIntent));
+	bool		isnull;
+	Datum		value;
+
+	intent->sync = sync;
+	intent->xid = U64FromFullTransactionId(DatumGetFullTransactionId(statement_value(row, COL_XID, &isnull)));
+	intent->id = DatumGetInt64(statement_value(row, COL_ID, &isnull));
+	intent->nonce = (uint64) DatumGetInt64(statement_value(row, COL_NONCE, &isnull));
+	intent->op = (OutboxOp) DatumGetChar(statement_value(row, COL_OP, &isnull));
+	intent->forced = DatumGetBool(statement_value(row, COL_FORCED, &isnull));
+	intent->key = DatumGetJsonbPCopy(statement_value(row, COL_KEY, &isnull));
+	value = statement_value(row, COL_BODY, &isnull);
+	if (!isnull)
+		intent->body = DatumGetJsonbPCopy(value);
+	value = statement_value(row, COL_RUN, &isnull);
+	intent->run = isnull ? 0 : DatumGetInt64(value);
+	value = statement_value(row, COL_ATTEMPTS, &isnull);
+	intent->attempts = isnull ? 0 : DatumGetInt32(value);
+	value = statement_value(row, COL_DUE_AT, &isnull);
+	intent->due_at = isnull ? 0 : DatumGetTimestampTz(value);
+	return intent;
+}
+
+static void
+statement_begin(IdentityScope *scope)
+{
+	identity_enter_extension(scope);
+	SPI_connect();
+}
+
+static void
+statement_end(IdentityScope *scope)
+{
+	SPI_finish();
+	identity_leave(scope);
+}
+
+static void
+statement_run(OutboxStatement *statement, Datum *values, const char *nulls)
+{
+	int			result;
+
+	if (statement->plan == NULL)
+	{
+		SPIPlanPtr	plan = SPI_prepare(statement->sql, statement->nargs, statement->types);
+
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare \"%s\"", statement->sql);
+		statement->plan = plan;
+	}
+	result = SPI_execute_plan(statement->plan, values, nulls, false, 0);
+	if (result < 0)
+		elog(ERROR, "could not execute \"%s\": %s", statement->sql, SPI_result_code_string(result));
+}
+
+static Datum
+statement_value(uint64 row, int column, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, column, isnull);
+}
+
+static ArrayType *
+array_of(Datum *values, int n, Oid type)
+{
+	bool		wide = type == INT8OID || type == XID8OID || type == TIMESTAMPTZOID;
+
+	if (type == TEXTOID)
+		return construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT);
+	return construct_array(values, n, type, wide ? 8 : 4, wide ? FLOAT8PASSBYVAL : true,
+						   wide ? TYPALIGN_DOUBLE : TYPALIGN_INT);
+}

@@ -1,0 +1,143 @@
+-- The deliverer's statements over activate._outbox.  plpgsql keeps their
+-- plans; sequential scans and hash joins are switched off, because a plan made
+-- while the table is small would be kept when it has grown, and every row that
+-- is wanted here is found by the primary key.
+
+-- API: Private.  Rows of a sync that were invisible to the snapshot "done" and
+-- are visible to "pass".  Transactions that ran at the time of "done" are few
+-- and probed one by one, the rest lies beyond its xmax: what was read before is
+-- not touched, so a pass without news costs the same whatever the backlog.
+CREATE FUNCTION activate._claim(sync bigint, done pg_snapshot, pass pg_snapshot, after_xid xid8, after_id bigint,
+	batch integer, OUT xid xid8, OUT id bigint, OUT nonce bigint, OUT op "char", OUT forced boolean, OUT key jsonb,
+	OUT body jsonb, OUT run bigint, OUT attempts integer, OUT due_at timestamptz)
+RETURNS SETOF record
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, activate, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET jit = off
+AS $$
+DECLARE
+	late xid8[] := ARRAY(SELECT pg_snapshot_xip(done));
+	beyond xid8 := coalesce(pg_snapshot_xmax(done), '0');
+BEGIN
+	RETURN QUERY
+	SELECT o.xid, o.id, o.nonce, o.op, o.forced, o.key, o.body, o.run, r.attempts, r.due_at
+	  FROM (SELECT w.* FROM (
+				(SELECT p.* FROM unnest(late) l(xid) CROSS JOIN LATERAL (
+					SELECT t.* FROM activate._outbox t
+					 WHERE t.sync = _claim.sync AND t.xid = l.xid
+						AND (t.xid, t.id) > (after_xid, after_id)
+						AND NOT t.held AND pg_visible_in_snapshot(t.xid, pass)
+					 ORDER BY t.xid, t.id LIMIT batch) p)
+				UNION ALL
+				(SELECT t.* FROM activate._outbox t
+				 WHERE t.sync = _claim.sync AND t.xid >= beyond
+					AND (t.xid, t.id) > (after_xid, after_id)
+					AND NOT t.held AND pg_visible_in_snapshot(t.xid, pass)
+				 ORDER BY t.xid, t.id LIMIT batch)) w
+			 ORDER BY w.xid, w.id LIMIT batch) o
+	  LEFT JOIN activate._retry r ON r.id = o.id
+	 ORDER BY o.xid, o.id;
+END
+$$;
+COMMENT ON FUNCTION activate._claim(bigint, pg_snapshot, pg_snapshot, xid8, bigint, integer) IS
+	'private: intents of a sync that a pass over the outbox sees for the first time';
+REVOKE ALL ON FUNCTION activate._claim(bigint, pg_snapshot, pg_snapshot, xid8, bigint, integer) FROM PUBLIC;
+
+-- API: Private.  One index probe per sync, not a scan of what is pending.
+CREATE FUNCTION activate._outbox_syncs() RETURNS SETOF bigint
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	WITH RECURSIVE s(id) AS (
+		SELECT (SELECT min(o.sync) FROM activate._outbox o)
+		UNION ALL
+		SELECT (SELECT min(o.sync) FROM activate._outbox o WHERE o.sync > s.id) FROM s WHERE s.id IS NOT NULL)
+	SELECT s.id FROM s WHERE s.id IS NOT NULL;
+END;
+COMMENT ON FUNCTION activate._outbox_syncs() IS 'private: syncs that have intents';
+REVOKE ALL ON FUNCTION activate._outbox_syncs() FROM PUBLIC;
+
+-- API: Private.
+CREATE FUNCTION activate._outbox_remove(syncs bigint[], xids xid8[], ids bigint[]) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, activate, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+BEGIN
+	-- LATERAL with OFFSET 0: a plan made while the tables were empty would otherwise go through the table for each row of the array
+	DELETE FROM activate._retry WHERE ctid = ANY (ARRAY(
+		SELECT r.ctid FROM unnest(ids) AS u(id)
+		 CROSS JOIN LATERAL (SELECT t.ctid FROM activate._retry t WHERE t.id = u.id OFFSET 0) r));
+	DELETE FROM activate._outbox WHERE ctid = ANY (ARRAY(
+		SELECT o.ctid FROM unnest(syncs, xids, ids) AS u(sync, xid, id)
+		 CROSS JOIN LATERAL (SELECT t.ctid FROM activate._outbox t
+			 WHERE t.sync = u.sync AND t.xid = u.xid AND t.id = u.id OFFSET 0) o));
+END
+$$;
+COMMENT ON FUNCTION activate._outbox_remove(bigint[], xid8[], bigint[]) IS 'private: these intents are settled for good';
+REVOKE ALL ON FUNCTION activate._outbox_remove(bigint[], xid8[], bigint[]) FROM PUBLIC;
+
+-- API: Private.  Only for those that are still there: one may have been discarded meanwhile.
+CREATE FUNCTION activate._outbox_delay(syncs bigint[], xids xid8[], ids bigint[], attempts integer[], due timestamptz[],
+	errors text[]) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, activate, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $$
+BEGIN
+	INSERT INTO activate._retry (sync, id, attempts, due_at, last_error)
+	SELECT u.sync, u.id, u.attempts, u.due, u.error
+	  FROM unnest(syncs, xids, ids, attempts, due, errors) AS u(sync, xid, id, attempts, due, error)
+	 CROSS JOIN LATERAL (SELECT FROM activate._outbox t
+		 WHERE t.sync = u.sync AND t.xid = u.xid AND t.id = u.id OFFSET 0) o
+	ON CONFLICT (id) DO UPDATE
+	   SET attempts = excluded.attempts, due_at = excluded.due_at, last_error = excluded.last_error;
+END
+$$;
+COMMENT ON FUNCTION activate._outbox_delay(bigint[], xid8[], bigint[], integer[], timestamptz[], text[]) IS
+	'private: these intents wait until they are due';
+REVOKE ALL ON FUNCTION activate._outbox_delay(bigint[], xid8[], bigint[], integer[], timestamptz[], text[]) FROM PUBLIC;
+
+-- API: Private.  A new transaction number is what makes a deliverer see them.
+CREATE FUNCTION activate._outbox_release(sync bigint, run bigint DEFAULT NULL) RETURNS bigint
+LANGUAGE sql
+BEGIN ATOMIC
+	WITH gone AS (
+		DELETE FROM activate._outbox o WHERE o.sync = _outbox_release.sync AND o.held RETURNING o.*
+	), back AS (
+		INSERT INTO activate._outbox (sync, nonce, op, forced, run, writer, enqueued_at, key, body)
+		SELECT g.sync, g.nonce, g.op, g.forced, _outbox_release.run, g.writer, g.enqueued_at, g.key, g.body FROM gone g ORDER BY g.id
+		RETURNING true
+	)
+	SELECT count(*) FROM back;
+END;
+COMMENT ON FUNCTION activate._outbox_release(bigint, bigint) IS 'private: held intents of a sync become ordinary ones; how many';
+REVOKE ALL ON FUNCTION activate._outbox_release(bigint, bigint) FROM PUBLIC;
+
+-- API: Private.  Ids are kept: attempts hang on them, and they order a key's intents.
+CREATE FUNCTION activate._outbox_restamp(OUT sync bigint, OUT rows bigint) RETURNS SETOF record
+LANGUAGE sql
+BEGIN ATOMIC
+	WITH gone AS (
+		DELETE FROM activate._outbox RETURNING *
+	), back AS (
+		INSERT INTO activate._outbox (sync, id, nonce, op, forced, held, run, writer, enqueued_at, key, body)
+		SELECT g.sync, g.id, g.nonce, g.op, g.forced, g.held, g.run, g.writer, g.enqueued_at, g.key, g.body FROM gone g
+		RETURNING sync
+	)
+	SELECT b.sync, count(*) FROM back b GROUP BY b.sync;
+END;
+COMMENT ON FUNCTION activate._outbox_restamp() IS 'private: what a dump carried becomes intents of this transaction, per sync';
+REVOKE ALL ON FUNCTION activate._outbox_restamp() FROM PUBLIC;

@@ -1,0 +1,87 @@
+/*
+ * wake.c
+ *	  From the commit of an intent to the deliverer: a bit and a latch.
+ *
+ * A bit stands for all syncs whose id is the same modulo its count: a
+ * deliverer that looks in vain loses one index probe.  Every deliverer's bits
+ * are set, because which of them serves the sync's target is theirs to know.
+ */
+#include "postgres.h"
+
+#include "core/shared.h"
+#include "miscadmin.h"
+#include "outbox/buffer.h"
+
+#define DIRTY_BITS	(SHARED_DIRTY_WORDS * 64)
+
+static inline int
+dirty_bit(int64 sync)
+{
+	return (int) ((uint64) sync % DIRTY_BITS);
+}
+
+void
+outbox_init(void)
+{
+	outbox_hooks_init();
+	outbox_append_init();
+}
+
+void
+outbox_wake(const int64 *syncs, int n)
+{
+	SharedDatabase *database;
+	bool		somebody = false;
+
+	if (n == 0 || (database = shared_database(MyDatabaseId, true)) == NULL)
+		return;
+	for (int d = 0; d < SHARED_DELIVERERS; d++)
+	{
+		for (int i = 0; i < n; i++)
+		{
+			int			bit = dirty_bit(syncs[i]);
+
+			pg_atomic_fetch_or_u64(&database->dirty[d][bit / 64], UINT64CONST(1) << (bit % 64));
+		}
+	}
+
+	/* pids are read without the lock: whoever registers later looks at everything first */
+	for (int d = 0; d < SHARED_DELIVERERS; d++)
+	{
+		if (database->deliverer[d].pid != 0)
+		{
+			shared_wake(&database->deliverer[d]);
+			somebody = true;
+		}
+	}
+	if (somebody)
+		return;
+
+	/* found anew, because a slot without a worker may be given to another database */
+	LWLockAcquire(shared_memory()->lock, LW_EXCLUSIVE);
+	database = shared_database(MyDatabaseId, true);
+	if (database != NULL)
+		database->wanted = true;
+	LWLockRelease(shared_memory()->lock);
+	if (database == NULL)
+		return;
+	shared_wake(&database->worker);
+	shared_wake_launcher();
+}
+
+void
+outbox_take_dirty(int deliverer, uint64 *words)
+{
+	SharedDatabase *database = shared_database(MyDatabaseId, false);
+
+	for (int i = 0; i < SHARED_DIRTY_WORDS; i++)
+		words[i] = database == NULL ? 0 : pg_atomic_exchange_u64(&database->dirty[deliverer][i], 0);
+}
+
+bool
+outbox_is_dirty(const uint64 *words, int64 sync)
+{
+	int			bit = dirty_bit(sync);
+
+	return (words[bit / 64] & (UINT64CONST(1) << (bit % 64))) != 0;
+}

@@ -1,0 +1,84 @@
+/*
+ * rest.h
+ *	  The foreign data wrapper "activate": web APIs as foreign tables.
+ *
+ * Nothing above this room includes it but through SQL: a sync sees foreign
+ * tables.  What is here is shared by the files of the room.
+ *
+ *		option.c	handler and validator
+ *		url.c		URLs that an API hands us: resolved, kept on the origin
+ *		fetch.c		one page: request, waiting, refusals, JSON
+ *		page.c		page after page, record after record
+ *		convert.c	a record to a row
+ *		scan.c		planning and executing a SELECT
+ *		modify.c	INSERT and COPY: rows into the outbox
+ *		object.c	objects of a definition as CREATE FOREIGN TABLE
+ *		target.c	activate_target(): server and user mapping
+ *		tables.c	its schema and foreign tables
+ */
+#ifndef ACTIVATE_REST_H
+#define ACTIVATE_REST_H
+
+#include "access/tupdesc.h"
+#include "connector/connector.h"
+#include "foreign/fdwapi.h"
+#include "utils/jsonb.h"
+
+/* What is read for whom; in every message, secrets nowhere. */
+typedef struct RestSource
+{
+	const Connector *connector;
+	const ConnectorAuth *auth;
+	const char *table;			/* schema.name, for messages */
+} RestSource;
+
+/* url.c: reference is relative to base; NULL if it is no URL.  shown: without query and userinfo. */
+extern char *rest_url_resolve(const char *base, const char *reference);
+extern bool rest_url_same_origin(const char *one, const char *other);
+extern char *rest_url_shown(const char *url);
+
+/*
+ * fetch.c: url (without secrets) read into context; waits out throttling;
+ * anything but a 2xx is an ERROR.  shown is the URL for messages.
+ */
+extern HttpRequest *rest_fetch(const RestSource *source, const char *url,
+							   const char *shown, MemoryContext context);
+/* The document of an answer; NULL for 204 (no content). */
+extern Jsonb *rest_fetch_document(const RestSource *source, const HttpRequest *request,
+								  const char *shown);
+
+/* page.c: records one by one, the next page only when this one is used up. */
+typedef struct RestPager RestPager;
+
+extern RestPager *rest_pager_create(const RestSource *source, MemoryContext context);
+extern bool rest_pager_next(RestPager *pager, JsonbValue *record);	/* good until the next call */
+extern void rest_pager_rewind(RestPager *pager);
+extern int64 rest_pager_pages(const RestPager *pager);	/* read so far, rewound or not */
+extern char *rest_pager_describe(const Connector *connector);	/* paging, for EXPLAIN */
+extern char *rest_pager_first_url(const Connector *connector);
+
+/* convert.c: needed lists the attribute numbers to fill, the others are NULL. */
+typedef struct RestConverter RestConverter;
+
+extern RestConverter *rest_converter_create(const RestSource *source, TupleDesc desc,
+											List *needed, MemoryContext context);
+extern void rest_convert(RestConverter *converter, const JsonbValue *record, int64 row,
+						 Datum *values, bool *nulls);
+extern char *rest_clip(const char *text, int characters);
+
+/* scan.c, modify.c, object.c: their callbacks into the handler's table */
+extern void rest_scan_routine(FdwRoutine *routine);
+extern void rest_modify_routine(FdwRoutine *routine);
+extern List *rest_import(ImportForeignSchemaStmt *stmt, Oid server);
+extern char *rest_table_name(Oid relation);	/* schema.name, for messages */
+
+/* object.c: an object that a server offers as CREATE FOREIGN TABLE */
+extern char *rest_create_table(const char *schema, const ConnectorObject *object, const char *server);
+extern char *rest_type_text(Oid type, int32 typmod);	/* qualified, safe in SQL */
+extern void rest_object_type(const ConnectorObject *object, const ConnectorObjectColumn *column,
+							 Oid *type, int32 *typmod);
+
+/* tables.c: for a target that was just declared or changed by these options */
+extern void rest_target_tables(const char *target, Oid server, Jsonb *options);
+
+#endif							/* ACTIVATE_REST_H */

@@ -1,0 +1,105 @@
+-- What the worker of a database asks of the catalog: see src/schedule/plan.c.
+
+CREATE FUNCTION activate._worker_state(OUT declared boolean, OUT deliver boolean, OUT installation text)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT EXISTS (SELECT FROM activate.sync) OR EXISTS (SELECT FROM activate._outbox),
+		EXISTS (SELECT FROM activate.sync WHERE kind = 'api' AND NOT paused)
+			OR EXISTS (SELECT FROM activate._outbox),
+		activate._installation();
+END;
+COMMENT ON FUNCTION activate._worker_state() IS
+	'private: is there anything to work for, anything to deliver, and may this installation do it';
+REVOKE ALL ON FUNCTION activate._worker_state() FROM PUBLIC;
+
+-- _tick has a row for each sync that is scheduled at this moment.  It is made
+-- anew when the sync gets another schedule, another zone, or is resumed: ticks
+-- from before that are not missed ones.  A time in the future means that the
+-- clock was set back.
+CREATE FUNCTION activate._plan(setting text, zone text, moment timestamptz)
+RETURNS TABLE (sync bigint, name text, owner oid, login boolean, schedule text, last timestamptz)
+LANGUAGE sql VOLATILE
+BEGIN ATOMIC
+	WITH plan AS (
+		SELECT s.id, coalesce(t.schedule, s.schedule) AS schedule
+		  FROM activate.sync s LEFT JOIN activate._timetable(setting) t ON t.name = s.name
+		 WHERE NOT s.paused AND NOT s.implicit AND lower(coalesce(t.schedule, s.schedule)) <> 'off'
+	), gone AS (
+		DELETE FROM activate._tick t WHERE NOT EXISTS (SELECT FROM plan p WHERE p.id = t.sync)
+	)
+	INSERT INTO activate._tick AS t (sync, last, basis)
+	SELECT p.id, moment, format('%s in %s', p.schedule, zone) FROM plan p
+	 WHERE NOT EXISTS (SELECT FROM activate._tick o
+						WHERE o.sync = p.id AND o.last <= moment AND o.basis = format('%s in %s', p.schedule, zone))
+	ON CONFLICT (sync) DO UPDATE SET last = excluded.last, basis = excluded.basis;
+
+	SELECT s.id, s.name, coalesce(r.oid, 0),
+		coalesce(r.rolcanlogin AND has_database_privilege(r.oid, current_database(), 'CONNECT'), false),
+		coalesce(t.schedule, s.schedule), k.last
+	  FROM activate._tick k JOIN activate.sync s ON s.id = k.sync
+	  LEFT JOIN activate._timetable(setting) t ON t.name = s.name
+	  LEFT JOIN pg_catalog.pg_roles r ON r.rolname = s.owner
+	 ORDER BY s.id;
+END;
+COMMENT ON FUNCTION activate._plan(text, text, timestamptz) IS
+	'private: the scheduled syncs and their last ticks; records the moment as last tick of those that are new';
+REVOKE ALL ON FUNCTION activate._plan(text, text, timestamptz) FROM PUBLIC;
+
+CREATE FUNCTION activate._tick_taken(sync bigint, moment timestamptz) RETURNS void
+LANGUAGE sql VOLATILE
+BEGIN ATOMIC
+	UPDATE activate._tick SET last = moment WHERE _tick.sync = _tick_taken.sync;
+END;
+COMMENT ON FUNCTION activate._tick_taken(bigint, timestamptz) IS
+	'private: the tick at that moment has been answered, whatever comes of it';
+REVOKE ALL ON FUNCTION activate._tick_taken(bigint, timestamptz) FROM PUBLIC;
+
+-- Each of those named after "after" has had a succeeded run finished since the
+-- last start of this one (since its declaration, if there was none).
+CREATE FUNCTION activate._after_ready(setting text) RETURNS SETOF bigint
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT me.id
+	  FROM (SELECT s.id, coalesce(t.schedule, s.schedule) AS schedule, s.options->>'after' AS after,
+				coalesce((SELECT r.started_at FROM activate.run r WHERE r.sync = s.id ORDER BY r.id DESC LIMIT 1),
+					s.declared_at) AS since
+			  FROM activate._tick k JOIN activate.sync s ON s.id = k.sync
+			  LEFT JOIN activate._timetable(setting) t ON t.name = s.name) me,
+		activate._after_names(me.schedule) n LEFT JOIN activate.sync d ON d.name = n
+	 GROUP BY me.id
+	HAVING bool_and(d.id IS NOT NULL
+			AND EXISTS (SELECT FROM activate.run r
+						 WHERE r.sync = d.id AND r.status = 'succeeded' AND r.finished_at > me.since)
+			AND (me.after IS DISTINCT FROM 'delivered'
+				 OR NOT EXISTS (SELECT FROM activate._outbox o WHERE o.sync = d.id)));
+END;
+COMMENT ON FUNCTION activate._after_ready(text) IS 'private: the syncs with a schedule "after a, b" that may start now';
+REVOKE ALL ON FUNCTION activate._after_ready(text) FROM PUBLIC;
+
+-- A chain is looked at again only if it has been started: a run by hand may
+-- hold the sync, and its row is not to be seen yet.
+CREATE FUNCTION activate._runner_result(sync bigint, tick timestamptz, spawned timestamptz,
+	OUT taken boolean, OUT started boolean)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT NOT EXISTS (SELECT FROM activate._tick t WHERE t.sync = _runner_result.sync AND t.last < tick),
+		coalesce((SELECT r.started_at FROM activate.run r WHERE r.sync = _runner_result.sync
+				   ORDER BY r.id DESC LIMIT 1) >= spawned, false);
+END;
+COMMENT ON FUNCTION activate._runner_result(bigint, timestamptz, timestamptz) IS
+	'private: did a runner come as far as to answer its tick, and has a run begun since it was spawned';
+REVOKE ALL ON FUNCTION activate._runner_result(bigint, timestamptz, timestamptz) FROM PUBLIC;
+
+-- A process number comes again, so the process must have been there when the
+-- run began.
+CREATE FUNCTION activate._runs_left_behind() RETURNS SETOF bigint
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT r.id FROM activate.run r
+	 WHERE r.status = 'running'
+	   AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a
+						WHERE a.pid = r.pid AND a.backend_start <= r.started_at)
+	 ORDER BY r.id;
+END;
+COMMENT ON FUNCTION activate._runs_left_behind() IS 'private: runs that are "running" though their process is gone';
+REVOKE ALL ON FUNCTION activate._runs_left_behind() FROM PUBLIC;

@@ -1,0 +1,78 @@
+CREATE FUNCTION activate._drop(sync bigint) RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+	DELETE FROM activate.run r WHERE r.sync = _drop.sync;
+	DELETE FROM activate.receipt r WHERE r.sync = _drop.sync;
+	DELETE FROM activate._tick t WHERE t.sync = _drop.sync;
+	DELETE FROM activate.sync s WHERE s.id = _drop.sync;
+END;
+COMMENT ON FUNCTION activate._drop(bigint) IS 'private: removes a declaration and its history';
+REVOKE ALL ON FUNCTION activate._drop(bigint) FROM PUBLIC;
+
+CREATE FUNCTION activate._discard(sync bigint, ids bigint[]) RETURNS bigint
+LANGUAGE sql
+BEGIN ATOMIC
+	DELETE FROM activate._retry r WHERE r.sync = _discard.sync AND r.id = ANY (ids);
+	WITH gone AS (DELETE FROM activate._outbox o WHERE o.sync = _discard.sync AND o.id = ANY (ids) RETURNING 1)
+	SELECT count(*) FROM gone;
+END;
+COMMENT ON FUNCTION activate._discard(bigint, bigint[]) IS 'private: throws these intents away; how many';
+REVOKE ALL ON FUNCTION activate._discard(bigint, bigint[]) FROM PUBLIC;
+
+-- Rows without a key cannot be asked for by key: the next run looks at them.
+CREATE FUNCTION activate._unreject(sync bigint, ids bigint[]) RETURNS TABLE (key jsonb, op "char", body jsonb)
+LANGUAGE sql
+BEGIN ATOMIC
+	WITH gone AS (
+		DELETE FROM activate.rejection r
+		 WHERE r.sync = _unreject.sync AND r.id = ANY (ids) AND r.code IS DISTINCT FROM 'null_key'
+		RETURNING r.*),
+	kept AS (SELECT g.*, s.mode = 'append' OR s.implicit AS as_it_was FROM gone g JOIN activate.sync s ON s.id = g.sync)
+	SELECT k.key,
+		CASE WHEN NOT k.as_it_was THEN 'c' WHEN k.op = 'upsert' THEN 's' ELSE left(k.op, 1) END::"char",
+		CASE WHEN k.as_it_was THEN k.body END
+	  FROM kept k
+	 ORDER BY k.id;
+END;
+COMMENT ON FUNCTION activate._unreject(bigint, bigint[]) IS 'private: takes dead letters away, to be sent again';
+REVOKE ALL ON FUNCTION activate._unreject(bigint, bigint[]) FROM PUBLIC;
+
+CREATE FUNCTION activate._adopt() RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+	UPDATE activate._identity i
+	   SET system = c.system_identifier, database = d.oid, name = current_setting('activate.identity')
+	  FROM pg_catalog.pg_control_system() c, pg_catalog.pg_database d
+	 WHERE d.datname = current_database();
+	DELETE FROM activate._horizon;
+END;
+COMMENT ON FUNCTION activate._adopt() IS 'private: this installation is the one that may send';
+REVOKE ALL ON FUNCTION activate._adopt() FROM PUBLIC;
+
+CREATE FUNCTION @extschema@.activate_pause(name text) RETURNS void
+LANGUAGE c AS 'MODULE_PATHNAME', 'activate_pause';
+COMMENT ON FUNCTION @extschema@.activate_pause(text) IS
+	'pauses a sync, or a target by the name target:name: nothing is sent, capture goes on';
+
+CREATE FUNCTION @extschema@.activate_resume(name text) RETURNS void
+LANGUAGE c AS 'MODULE_PATHNAME', 'activate_resume';
+COMMENT ON FUNCTION @extschema@.activate_resume(text) IS 'lets a paused sync, or target:name, go on';
+
+CREATE FUNCTION @extschema@.activate_drop(name text) RETURNS void
+LANGUAGE c AS 'MODULE_PATHNAME', 'activate_drop';
+COMMENT ON FUNCTION @extschema@.activate_drop(text) IS 'removes a sync: capture, declaration, history and what is pending';
+
+CREATE FUNCTION @extschema@.activate_retry(name text, filter text DEFAULT NULL) RETURNS bigint
+LANGUAGE c AS 'MODULE_PATHNAME', 'activate_retry';
+COMMENT ON FUNCTION @extschema@.activate_retry(text, text) IS
+	'rejected rows back into the outbox, those that match a condition over activate.rejection; how many';
+
+CREATE FUNCTION @extschema@.activate_discard(name text, filter text DEFAULT NULL) RETURNS bigint
+LANGUAGE c AS 'MODULE_PATHNAME', 'activate_discard';
+COMMENT ON FUNCTION @extschema@.activate_discard(text, text) IS
+	'throws pending intents away, those that match a condition over activate.outbox; how many';
+
+CREATE FUNCTION @extschema@.activate_adopt() RETURNS void
+LANGUAGE c AS 'MODULE_PATHNAME', 'activate_adopt';
+COMMENT ON FUNCTION @extschema@.activate_adopt() IS
+	'superuser: this copy of the database is the real one; its syncs are declared anew from their text and go on';

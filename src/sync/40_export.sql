@@ -1,0 +1,65 @@
+CREATE FUNCTION activate._options_clause(options text[]) RETURNS text
+LANGUAGE sql IMMUTABLE
+BEGIN ATOMIC
+	SELECT coalesce(' OPTIONS (' || string_agg(format('%I %L', o.option_name, o.option_value), ', ') || ')', '')
+	  FROM pg_catalog.pg_options_to_table(options) o;
+END;
+COMMENT ON FUNCTION activate._options_clause(text[]) IS 'private: options of a foreign object as DDL has them';
+
+-- The targets of a caller: servers, schemas and foreign tables, never mappings.
+CREATE FUNCTION activate._export_targets() RETURNS TABLE (server name, part integer, line text)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	WITH mine AS (
+		SELECT s.oid, s.srvname, s.srvoptions
+		  FROM pg_catalog.pg_foreign_server s JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw
+		 WHERE w.fdwname = 'activate' AND pg_catalog.pg_has_role(s.srvowner, 'USAGE')),
+	tables AS (
+		SELECT m.srvname, n.nspname, c.oid, c.relname, t.ftoptions
+		  FROM mine m JOIN pg_catalog.pg_foreign_table t ON t.ftserver = m.oid
+		  JOIN pg_catalog.pg_class c ON c.oid = t.ftrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace)
+	SELECT m.srvname, 1, format('CREATE SERVER %I FOREIGN DATA WRAPPER activate%s;', m.srvname,
+			activate._options_clause(m.srvoptions))
+	  FROM mine m
+	UNION ALL
+	SELECT m.srvname, 2, format('-- its secret is not part of this script: CREATE USER MAPPING FOR ... SERVER %I', m.srvname)
+	  FROM mine m
+	UNION ALL
+	SELECT DISTINCT t.srvname, 3, format('CREATE SCHEMA IF NOT EXISTS %I;', t.nspname) FROM tables t WHERE t.nspname <> 'public'
+	UNION ALL
+	SELECT t.srvname, 4, format('CREATE FOREIGN TABLE %I.%I (%s) SERVER %I%s;', t.nspname, t.relname,
+			(SELECT string_agg(format('%I %s%s', a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod),
+					activate._options_clause(a.attfdwoptions)), ', ' ORDER BY a.attnum)
+			   FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped),
+			t.srvname, activate._options_clause(t.ftoptions))
+	  FROM tables t;
+END;
+COMMENT ON FUNCTION activate._export_targets() IS 'private: DDL of the web APIs whose servers the caller owns';
+
+-- Runs as the caller, who sees what row security shows.
+CREATE FUNCTION @extschema@.activate_export() RETURNS SETOF text
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	WITH extension AS (
+		SELECT n.nspname AS schema FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace
+		 WHERE e.extname = 'activate'),
+	script(section, name, part, line) AS (
+		SELECT 1, c.name, 1, format('SELECT %I.activate_connector(%L);', x.schema, c.definition)
+		  FROM extension x, activate.connector c WHERE NOT c.shipped
+		UNION ALL
+		SELECT 2, t.server::text, t.part, t.line FROM activate._export_targets() t
+		UNION ALL
+		SELECT 3, lpad(s.id::text, 20, '0'), p.part, p.line
+		  FROM extension x, activate.sync s, LATERAL (VALUES
+			(1, format('SET ROLE %I;', s.owner)),
+			(2, format('SET search_path = %s;', s.search_path)),
+			(3, format('SELECT %I.activate_sync(%L, %L, %L, key => %L, map => %L, mode => %L, capture => %L, schedule => %L, options => %L);',
+				x.schema, s.name, s.source, s.target, s.key, s.map, s.mode, s.capture, s.schedule, s.options)),
+			(4, CASE WHEN s.paused AND s.pause_reason IS NULL THEN format('SELECT %I.activate_pause(%L);', x.schema, s.name) END),
+			(5, 'RESET search_path;'),
+			(6, 'RESET ROLE;')) AS p(part, line)
+		 WHERE NOT s.implicit)
+	SELECT script.line FROM script WHERE script.line IS NOT NULL
+	 ORDER BY script.section, script.name COLLATE "C", script.part, script.line COLLATE "C";
+END;
+COMMENT ON FUNCTION @extschema@.activate_export() IS 'the SQL script that rebuilds every declaration the caller may see; without secrets';

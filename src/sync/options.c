@@ -1,0 +1,169 @@
+/*
+ * options.c
+ *	  The options of a sync (SEMANTICS 19), checked when it is declared.
+ */
+#include "postgres.h"
+
+#include "sync/declare.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+typedef enum OptionKind
+{
+	OPTION_TEXT,
+	OPTION_INTERVAL,
+	OPTION_COUNT,				/* integer from 1 */
+	OPTION_NUMBER,				/* integer from 0 */
+	OPTION_PERCENT,				/* integer 0..100 */
+	OPTION_BOOLEAN,
+	OPTION_AFTER
+} OptionKind;
+
+static const struct
+{
+	const char *name;
+	OptionKind	kind;
+}			options[] =
+{
+	{"after", OPTION_AFTER},
+	{"backfill", OPTION_BOOLEAN},
+	{"batch", OPTION_COUNT},
+	{"cursor", OPTION_TEXT},
+	{"image", OPTION_BOOLEAN},
+	{"lag", OPTION_INTERVAL},
+	{"max_delete_percent", OPTION_PERCENT},
+	{"min_deletes", OPTION_NUMBER},
+	{"where", OPTION_TEXT},
+};
+
+static void check_option(const char *name, OptionKind kind, const JsonbValue *value);
+static void refuse_unknown(const char *name);
+
+void
+declare_check_options(const Declaration *declaration)
+{
+	JsonbIterator *iterator;
+	JsonbIteratorToken token;
+	JsonbValue	value;
+	char	   *name = NULL;
+	int			known = 0;
+
+	if (!JB_ROOT_IS_OBJECT(declaration->options))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("options of a sync must be a JSON object"),
+				 errhint("For example '{\"batch\": 100}'.")));
+
+	iterator = JsonbIteratorInit(&declaration->options->root);
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+		{
+			name = pnstrdup(value.val.string.val, value.val.string.len);
+			for (known = 0; known < lengthof(options); known++)
+				if (strcmp(options[known].name, name) == 0)
+					break;
+			if (known == lengthof(options))
+				refuse_unknown(name);
+		}
+		else if (token == WJB_VALUE)
+			check_option(name, options[known].kind, &value);
+	}
+
+	if (declaration->capture == CAPTURE_CURSOR && declare_option(declaration, "cursor") == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("capture \"cursor\" needs to know the column to read on from"),
+				 errhint("Name it: options => '{\"cursor\": \"updated_at\"}'.")));
+	if (declare_option(declaration, "lag") && declaration->capture != CAPTURE_CURSOR)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"lag\" means nothing without capture \"cursor\"")));
+}
+
+/* A checked option as text, NULL if not given. */
+char *
+declare_option(const Declaration *declaration, const char *name)
+{
+	Sync		sync = {.options = declaration->options};
+
+	return sync_option_text(&sync, name);
+}
+
+static void
+refuse_unknown(const char *name)
+{
+	StringInfoData names;
+
+	initStringInfo(&names);
+	for (int i = 0; i < lengthof(options); i++)
+		appendStringInfo(&names, "%s%s", i > 0 ? ", " : "", options[i].name);
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown option \"%s\" of a sync", name),
+			 errhint("Valid options are: %s.", names.data)));
+}
+
+static void
+refuse_value(const char *name, const char *wanted)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value of option \"%s\" of a sync", name),
+			 errhint("It must be %s.", wanted)));
+}
+
+static void
+check_number(const char *name, const JsonbValue *value, int low, int high, const char *wanted)
+{
+	Datum		number;
+
+	if (value->type != jbvNumeric)
+		refuse_value(name, wanted);
+	number = NumericGetDatum(value->val.numeric);
+	if (DatumGetBool(DirectFunctionCall2(numeric_lt, number,
+										 DirectFunctionCall1(int4_numeric, Int32GetDatum(low)))) ||
+		DatumGetBool(DirectFunctionCall2(numeric_gt, number,
+										 DirectFunctionCall1(int4_numeric, Int32GetDatum(high)))) ||
+		DatumGetBool(DirectFunctionCall2(numeric_ne, number,
+										 DirectFunctionCall2(numeric_trunc, number, Int32GetDatum(0)))))
+		refuse_value(name, wanted);
+}
+
+static void
+check_option(const char *name, OptionKind kind, const JsonbValue *value)
+{
+	char	   *text = value->type == jbvString ? pnstrdup(value->val.string.val, value->val.string.len) : NULL;
+
+	switch (kind)
+	{
+		case OPTION_TEXT:
+			if (text == NULL || text[0] == '\0')
+				refuse_value(name, "a text");
+			break;
+		case OPTION_INTERVAL:
+			if (text == NULL)
+				refuse_value(name, "an interval, for example \"5 minutes\"");
+			/* its own error says what is wrong with it */
+			(void) DirectFunctionCall3(interval_in, CStringGetDatum(text),
+									   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+			break;
+		case OPTION_COUNT:
+			check_number(name, value, 1, 1000000, "a whole number from 1 to 1000000");
+			break;
+		case OPTION_NUMBER:
+			check_number(name, value, 0, PG_INT32_MAX, "a whole number");
+			break;
+		case OPTION_PERCENT:
+			check_number(name, value, 0, 100, "a whole number from 0 to 100");
+			break;
+		case OPTION_BOOLEAN:
+			if (value->type != jbvBool)
+				refuse_value(name, "true or false");
+			break;
+		case OPTION_AFTER:
+			if (text == NULL || (strcmp(text, "delivered") != 0 && strcmp(text, "succeeded") != 0))
+				refuse_value(name, "\"succeeded\" or \"delivered\"");
+			break;
+	}
+}

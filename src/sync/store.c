@@ -1,0 +1,245 @@
+/*
+ * store.c
+ *	  A checked declaration becomes a row of activate.sync; what a former
+ *	  declaration of that name left behind is put right (SEMANTICS 16).
+ */
+#include "postgres.h"
+
+#include "capture/capture.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "core/shared.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "sync/declare.h"
+#include "sync/verbs.h"
+#include "utils/builtins.h"
+#include "utils/varlena.h"
+
+static Jsonb *as_json(const Declaration *declaration);
+static char *kept_search_path(void);
+static bool moved(const Declaration *declaration);
+static void forget(const Sync *old);
+
+int64
+declare_store(const Declaration *declaration)
+{
+	IdentityScope scope;
+	Oid			type = JSONBOID;
+	Datum		json = JsonbPGetDatum(as_json(declaration));
+	bool		isnull;
+	int64		id;
+
+	if (declaration->old)
+	{
+		capture_remove(declaration->old);
+		if (moved(declaration))
+			forget(declaration->old);
+	}
+
+	identity_enter_extension(&scope);
+	SPI_connect();
+	SPI_execute_with_args("SELECT activate._store($1)", 1, &type, &json, NULL, false, 1);
+	id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	if (isnull)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not declare sync \"%s\": another transaction has declared one of that name meanwhile",
+						declaration->name),
+				 errhint("Look at that one, then try again.")));
+	SPI_finish();
+	identity_leave(&scope);
+
+	/* read again: capture sees what every later reader will see */
+	capture_install(sync_load(id, CurrentMemoryContext));
+	sync_changed();
+	return id;
+}
+
+static void
+push_key(JsonbParseState **state, const char *name)
+{
+	JsonbValue	value;
+
+	value.type = jbvString;
+	value.val.string.val = unconstify(char *, name);
+	value.val.string.len = strlen(name);
+	pushJsonbValue(state, WJB_KEY, &value);
+}
+
+static void
+push_text(JsonbParseState **state, JsonbIteratorToken token, const char *text)
+{
+	JsonbValue	value;
+
+	value.type = jbvNull;
+	if (text)
+	{
+		value.type = jbvString;
+		value.val.string.val = unconstify(char *, text);
+		value.val.string.len = strlen(text);
+	}
+	pushJsonbValue(state, token, &value);
+}
+
+static void
+push_field(JsonbParseState **state, const char *name, const char *text)
+{
+	push_key(state, name);
+	push_text(state, WJB_VALUE, text);
+}
+
+static void
+push_document(JsonbParseState **state, const char *name, Jsonb *document)
+{
+	JsonbValue	value;
+
+	push_key(state, name);
+	value.type = jbvNull;
+	if (document)
+	{
+		/* keys must stay objects: a binary value is unpacked by the builder */
+		value.type = jbvBinary;
+		value.val.binary.data = &document->root;
+		value.val.binary.len = VARSIZE_ANY_EXHDR(document);
+	}
+	pushJsonbValue(state, WJB_VALUE, &value);
+}
+
+static void
+push_list(JsonbParseState **state, const char *name, const List *texts)
+{
+	ListCell   *cell;
+
+	push_key(state, name);
+	pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+	foreach(cell, texts)
+		push_text(state, WJB_ELEM, lfirst(cell));
+	pushJsonbValue(state, WJB_END_ARRAY, NULL);
+}
+
+static void
+push_columns(JsonbParseState **state, const Declaration *declaration)
+{
+	List	   *names = NIL;
+	List	   *types = NIL;
+	List	   *targets = NIL;
+	ListCell   *cell;
+
+	foreach(cell, declaration->keys)
+	{
+		DeclaredKey *key = lfirst(cell);
+
+		names = lappend(names, key->name);
+		types = lappend(types, format_type_with_typemod(key->column->vartype, key->column->vartypmod));
+		targets = lappend(targets, key->target);
+	}
+	push_list(state, "key_columns", names);
+	push_list(state, "key_types", types);
+	push_list(state, "target_key", targets);
+
+	names = types = NIL;
+	foreach(cell, declaration->columns)
+	{
+		DeclaredColumn *column = lfirst(cell);
+		Oid			type = OidIsValid(column->type) ? column->type : exprType(column->expression);
+
+		names = lappend(names, column->name);
+		types = lappend(types, format_type_with_typemod(type == UNKNOWNOID ? TEXTOID : type, column->typmod));
+	}
+	push_list(state, "columns", names);
+	push_list(state, "column_types", types);
+}
+
+/* The fields are the columns of activate.sync; activate._store() takes it from there. */
+static Jsonb *
+as_json(const Declaration *declaration)
+{
+	static const char *const kinds[] = {"api", "local", "foreign"};
+	JsonbParseState *state = NULL;
+	Oid			source = declaration->source->relation;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_field(&state, "id", declaration->old ? psprintf(INT64_FORMAT, declaration->old->id) : NULL);
+	push_field(&state, "name", declaration->name);
+	push_field(&state, "source", declaration->source_text);
+	push_field(&state, "target", declaration->target);
+	push_field(&state, "key", declaration->key_text);
+	push_document(&state, "map", declaration->map);
+	push_field(&state, "mode", declaration->mode_text);
+	push_field(&state, "capture", declaration->capture_text);
+	push_field(&state, "schedule", declaration->schedule);
+	push_field(&state, "owner", GetUserNameFromId(declaration->owner, false));
+	push_document(&state, "options", declaration->options);
+	push_field(&state, "kind", kinds[declaration->kind == SYNC_TO_API ? 0 : declaration->kind == SYNC_TO_LOCAL ? 1 : 2]);
+	push_field(&state, "source_rel", OidIsValid(source) ? psprintf("%u", source) : NULL);
+	push_field(&state, "target_rel", psprintf("%u", declaration->target_rel));
+	push_field(&state, "search_path", kept_search_path());
+	push_columns(&state, declaration);
+	push_field(&state, "cursor_type", declaration->cursor ?
+			   format_type_with_typemod(declaration->cursor->vartype, declaration->cursor->vartypmod) : NULL);
+	push_field(&state, "query_tree", nodeToString(declaration->query));
+	push_field(&state, "epoch", psprintf("%d", declaration->old ? declaration->old->epoch + moved(declaration) : 0));
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/*
+ * The caller's search_path with pg_catalog first and pg_temp last, whatever
+ * the caller put where: names of ours that need no schema must not be caught
+ * on the way.
+ */
+static char *
+kept_search_path(void)
+{
+	List	   *names;
+	ListCell   *cell;
+	StringInfoData out;
+
+	initStringInfo(&out);
+	appendStringInfoString(&out, "pg_catalog");
+	if (SplitIdentifierString(pstrdup(namespace_search_path), ',', &names))
+		foreach(cell, names)
+		{
+			const char *name = lfirst(cell);
+
+			if (strcmp(name, "pg_catalog") != 0 && strcmp(name, "pg_temp") != 0)
+				appendStringInfo(&out, ", %s", quote_identifier(name));
+		}
+	appendStringInfoString(&out, ", pg_temp");
+	return out.data;
+}
+
+/* Do the kept keys mean something else from now on? */
+static bool
+moved(const Declaration *declaration)
+{
+	const Sync *old = declaration->old;
+	ListCell   *cell;
+	int			i = 0;
+
+	if (old->kind != declaration->kind || old->target_rel != declaration->target_rel ||
+		old->nkeys != list_length(declaration->keys))
+		return true;
+	foreach(cell, declaration->keys)
+	{
+		DeclaredKey *key = lfirst(cell);
+
+		if (strcmp(old->key[i], key->name) != 0 ||
+			strcmp(old->key_types[i], format_type_with_typemod(key->column->vartype, key->column->vartypmod)) != 0)
+			return true;
+		i++;
+	}
+	return false;
+}
+
+static void
+forget(const Sync *old)
+{
+	int64		pending = sync_forget(old->id);
+
+	if (pending > 0)
+		ereport(NOTICE,
+				(errmsg("target or key of sync \"%s\" changed: %lld pending intents were discarded",
+						old->name, (long long) pending)));
+}

@@ -1,0 +1,36 @@
+/*
+ * verbs.h
+ *	  What the verbs share.  Private to the room.
+ */
+#ifndef ACTIVATE_VERBS_H
+#define ACTIVATE_VERBS_H
+
+#include "catalog/sync.h"
+#include "fmgr.h"
+
+/* A text argument that may not be NULL (22004); the name is for the error. */
+extern char *verb_text(FunctionCallInfo fcinfo, int argument, const char *name);
+extern Sync *verb_sync(FunctionCallInfo fcinfo);
+
+/* The same, locked until the end of the transaction against runs and other declarations. */
+extern Sync *verb_sync_locked(FunctionCallInfo fcinfo);
+
+/* Tells every session and worker, at commit, that a declaration changed. */
+extern void sync_changed(void);
+
+/* Removes what is known of the target and what is pending; how many were pending. */
+extern int64 sync_forget(int64 id);
+
+/* One bigint from a query of our own, run as the extension; args are bigint, then text. */
+extern int64 verb_count(const char *query, int64 id, const char *text);
+
+/* Refuses to go on in a copy of the database (guarantee 10). */
+extern void sync_refuse_copy(void);
+
+/* Why nothing of this sync is being delivered, for people; NULL: it is. */
+extern char *sync_undelivered_reason(const Sync *sync);
+
+/* Runs it as its owner and counts; the run's row exists. */
+extern void run_execute(const Sync *sync, int64 run, bool full, RunCounts *counts);
+
+#endif							/* ACTIVATE_VERBS_H */

@@ -1,0 +1,49 @@
+/*
+ * path.h
+ *	  The grammars of the room as plain C: dotted paths and templates.
+ *
+ * No palloc, no ereport, no postgres.h: what reads untrusted or hand-written
+ * text is small, shared by the readers of jsonb and of json-c, and can be
+ * fuzzed on its own.
+ */
+#ifndef ACTIVATE_PATH_H
+#define ACTIVATE_PATH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define PATH_NAME_MAX	255		/* bytes of one member name */
+
+/* One step of a path. */
+typedef struct PathStep
+{
+	char		name[PATH_NAME_MAX + 1];	/* unquoted */
+	bool		is_index;		/* not quoted, [-]digits: also a position in an array */
+	int			index;			/* negative: from the end */
+} PathStep;
+
+typedef enum PathResult
+{
+	PATH_END,					/* nothing left */
+	PATH_STEP,
+	PATH_MALFORMED
+} PathResult;
+
+/* Reads the next step and moves *path behind it. */
+extern PathResult path_next(const char **path, PathStep *step);
+
+/* Is it a path as a whole ("" is one)? */
+extern bool path_valid(const char *path);
+
+/* One piece of a template: literal bytes, or a name that was in braces. */
+typedef struct TemplatePiece
+{
+	const char *start;
+	size_t		len;
+	bool		is_name;
+} TemplatePiece;
+
+/* PATH_STEP: a piece; PATH_MALFORMED: a brace without its pair, an empty name. */
+extern PathResult template_next(const char **template, TemplatePiece *piece);
+
+#endif							/* ACTIVATE_PATH_H */

@@ -1,0 +1,125 @@
+# A target in trouble: what it costs its own rows (nothing), and others (nothing).
+use strict;
+use warnings;
+
+use ActivateTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes ();
+
+my $crm    = ActivateTest::Service->new;
+my $other  = ActivateTest::Service->new;
+my $node   = activate_node('target', conf => "activate.connections = 8");
+
+sub sql { return $node->safe_psql('postgres', $_[0]); }
+
+sub declare
+{
+	my ($name, $service, $secret) = @_;
+	my $url = $service->url("/hook/$name");
+
+	$secret = defined $secret ? ", '$secret'" : '';
+	return sql("SELECT activate_target('$name', 'webhook', '{\"url\": \"$url\"}'$secret);
+		CREATE TABLE $name (id bigint PRIMARY KEY, v text);
+		SELECT activate_sync('$name', '$name', '$name.change', capture => 'trigger');");
+}
+
+# The state of a target, as its deliverer last told.
+sub reaches
+{
+	my ($name, $state) = @_;
+
+	return $node->poll_query_until('postgres', "SELECT state = '$state' FROM activate.stat_target WHERE name = '$name'");
+}
+
+sub attempts
+{
+	my ($name) = @_;
+
+	return sql("SELECT coalesce(max(o.attempts), 0) FROM activate.outbox o JOIN activate.sync s ON s.id = o.sync WHERE s.name = '$name'");
+}
+
+sub receipts
+{
+	my ($name) = @_;
+
+	return sql("SELECT string_agg(DISTINCT r.outcome, ' ' ORDER BY r.outcome)
+		FROM activate.receipt r JOIN activate.sync s ON s.id = r.sync WHERE s.name = '$name'");
+}
+
+declare('down', $crm);
+declare('fine', $other);
+
+# connection refused
+$crm->down;
+sql("INSERT INTO down SELECT i, 'a' FROM generate_series(1, 50) i");
+ok(reaches('down', 'down'), 'connection refused: the target is down');
+sql("INSERT INTO fine SELECT i, 'a' FROM generate_series(1, 50) i");
+ok(delivered($node, 'fine'), 'another target does not mind');
+is(attempts('down'), 0, 'no attempt is used up');
+is(pending($node, 'down'), 50, 'everything waits');
+$crm->up;
+ok(delivered($node, 'down'), 'it recovers by itself');
+ok(reaches('down', 'up'), 'and is up');
+is(receipts('down'), 'delivered', 'as if nothing had been');
+same_rows($node, $crm->hook_rows('down', 'down'), 'TABLE down', 'all is there');
+
+# 5xx to everything
+$crm->control({ fault => 'status', path => '/hook/down', status => 502 });
+sql("UPDATE down SET v = 'b'");
+ok(reaches('down', 'down'), '5xx to everything: the target is down');
+my $attempts = attempts('down');
+my $failures = sql("SELECT failures FROM activate.stat_target WHERE name = 'down'");
+ok($node->poll_query_until('postgres', "SELECT failures >= $failures + 2 AND next_probe IS NOT NULL
+	FROM activate.stat_target WHERE name = 'down'"), 'it is probed');
+cmp_ok($attempts, '<=', 1, 'attempts rest');
+sql("UPDATE fine SET v = 'b'");
+ok(delivered($node, 'fine'), 'another target does not mind');
+cmp_ok(attempts('down'), '<=', 1, 'attempts still rest');
+$crm->heal;
+ok(delivered($node, 'down'), 'it recovers');
+same_rows($node, $crm->hook_rows('down', 'down'), 'TABLE down', 'all is there');
+is(sql('SELECT count(*) FROM activate.rejection'), 0, 'nothing was rejected');
+
+# one key that always fails does not bring the target down
+$crm->control({ fault => 'status', path => '/hook/down', status => 500, count => 8 });
+sql("UPDATE down SET v = 'c' WHERE id = 1");
+ok($node->poll_query_until('postgres', "SELECT max(attempts) >= 6 FROM activate.outbox"), 'a single bad row uses up its attempts');
+$crm->heal;
+ok(delivered($node, 'down'), 'until it gets through');
+
+# 401: the target is paused, and probed when its mapping changes
+declare('locked', $crm, '{"bearer": "wrong"}');
+$crm->control({ require_bearer => 'right' });
+sql("INSERT INTO locked SELECT i, 'a' FROM generate_series(1, 20) i");
+ok(reaches('locked', 'auth'), '401: state auth');
+is(attempts('locked'), 0, 'no attempt');
+cmp_ok(scalar @{ $crm->log('/hook/locked') }, '<=', 8, 'at most what was in flight has been sent');
+sql("ALTER USER MAPPING FOR CURRENT_USER SERVER locked OPTIONS (SET secret '{\"bearer\": \"right\"}')");
+ok(delivered($node, 'locked'), 'a new secret is tried at once');
+is(receipts('locked'), 'delivered', 'and no row has noticed');
+$crm->control({ require_bearer => undef });
+
+# a target that never answers holds 64 connections, not all: others keep their rate
+sql("ALTER SYSTEM SET activate.http_timeout = '20s'; SELECT pg_reload_conf()");
+$crm->control({ fault => 'hang', path => '/hook/down' });
+sql("INSERT INTO down SELECT i, 'z' FROM generate_series(1001, 2000) i");
+ok($node->poll_query_until('postgres', "SELECT in_flight > 8 FROM activate.stat_target WHERE name = 'down'"),
+	'calls that hang leave activate.connections');
+sql("INSERT INTO fine SELECT i, 'z' FROM generate_series(1001, 3000) i");
+ok(delivered($node, 'fine'), 'another target is served meanwhile');
+cmp_ok(sql("SELECT in_flight FROM activate.stat_target WHERE name = 'down'"), '<=', 72, 'a target stalls 64 calls at most');
+
+# paused by an operator
+sql("SELECT activate_pause('target:fine'); UPDATE fine SET v = 'p' WHERE id = 1");
+ok(reaches('fine', 'paused'), 'a paused target');
+is(pending($node, 'fine'), 1, 'sends nothing');
+sql("SELECT activate_resume('target:fine')");
+ok(delivered($node, 'fine'), 'until it is resumed');
+
+# a fast shutdown, although every request hangs
+my $begin = [ Time::HiRes::gettimeofday() ];
+$node->stop('fast');
+cmp_ok(Time::HiRes::tv_interval($begin), '<', 2, 'fast shutdown does not wait for requests');
+
+done_testing();

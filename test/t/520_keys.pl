@@ -1,0 +1,208 @@
+# Keys, identity and the bytes of a webhook: SEMANTICS 3, 4 and 5.
+use strict;
+use warnings;
+
+use ActivateTest;
+use JSON::PP ();
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $crm  = ActivateTest::Service->new;
+my $node = activate_node('keys');
+
+sub sql { return $node->safe_psql('postgres', $_[0]); }
+
+sub target
+{
+	my ($name, $options) = @_;
+	my $url = $crm->url("/hook/$name");
+
+	$options //= '';
+	return sql("SELECT activate_target('$name', 'webhook', '{\"url\": \"$url\"$options}')");
+}
+
+sub bodies { return map { $_->{body} } @{ $crm->log("/hook/$_[0]") }; }
+
+sub keys_of
+{
+	my ($sync) = @_;
+	return sql("SELECT string_agg(o.key::text, ' ' ORDER BY o.key::text) FROM activate.sent o JOIN activate.sync s ON s.id = o.sync WHERE s.name = '$sync'");
+}
+
+target('k');
+
+subtest 'default keys' => sub {
+	my $api = $crm->url;
+
+	sql('CREATE TABLE pair (note text, tenant int, id int, PRIMARY KEY (tenant, id)); INSERT INTO pair VALUES ($$a$$, 1, 2), ($$b$$, 2, 1)');
+	sql("SELECT activate_sync('pair', 'pair', 'k.change'); SELECT activate_run('pair')");
+	ok(delivered($node, 'pair'), 'a composite primary key');
+	is(keys_of('pair'), '{"id": 1, "tenant": 2} {"id": 2, "tenant": 1}', 'is the key');
+
+	sql("SELECT activate_target('crm', 'rest', '{\"base_url\": \"$api\", \"objects\": {\"contacts\": {\"path\": \"/objects/contacts\", \"key\": \"id\",
+		\"columns\": {\"id\": \"bigint\", \"email\": \"text\"}, \"write\": {\"upsert\": {\"method\": \"PUT\", \"path\": \"/objects/contacts/{id}\"}}}}}')");
+	sql("CREATE TABLE person (person_id int PRIMARY KEY, crm_id bigint UNIQUE, mail text);
+		INSERT INTO person VALUES (1, 1001, 'A\@x'), (2, 1002, 'B\@x');
+		SELECT activate_sync('mapped', 'person', 'crm.contacts', map => '{\"id\": \"crm_id\", \"email\": \"lower(mail)\"}');
+		SELECT activate_run('mapped')");
+	ok(delivered($node, 'mapped'), 'a column mapped to the key of the target');
+	is(keys_of('mapped'), '{"crm_id": 1001} {"crm_id": 1002}', 'is the key, under its own name');
+	same_rows($node, $crm->objects('contacts'), 'SELECT crm_id AS id, lower(mail) AS email FROM person', 'the API has its names');
+
+	sql("SELECT activate_sync('computed', 'person', 'crm.contacts', map => '{\"id\": \"crm_id + 1000\", \"email\": \"mail\"}');
+		SELECT activate_run('computed')");
+	ok(delivered($node, 'computed'), 'an expression is no column');
+	is(keys_of('computed'), '{"person_id": 1} {"person_id": 2}', 'then it is the primary key');
+
+	sql("SELECT activate_sync('named', 'SELECT crm_id, mail AS \"Odd, \"\"name\"\"\" FROM person', 'k.change', key => '\"Odd, \"\"name\"\"\"'); SELECT activate_run('named')");
+	ok(delivered($node, 'named'), 'a query, and a key with an odd name');
+	is(keys_of('named'), '{"Odd, \"name\"": "A@x"} {"Odd, \"name\"": "B@x"}', 'named as it is');
+
+	sql("CREATE TABLE keyless (v text); INSERT INTO keyless VALUES ('x'), ('x')");
+	for my $mode (qw(upsert update mirror))
+	{
+		my ($code, $out, $err) = $node->psql('postgres', "SELECT activate_sync('keyless', 'keyless', 'k.change', mode => '$mode')");
+		like($err, qr/ERROR:.*key.*HINT/s, "without a key, $mode is refused");
+	}
+	for my $mode (qw(append insert replace))
+	{
+		sql("SELECT activate_sync('keyless $mode', 'keyless', 'k.change', mode => '$mode'); SELECT activate_run('keyless $mode')");
+		ok(delivered($node, "keyless $mode"), "$mode needs none");
+		is(sql("SELECT string_agg(DISTINCT r.key::text, '') || ' ' || count(*) FROM activate.receipt r JOIN activate.sync s ON s.id = r.sync
+			WHERE s.name = 'keyless $mode' AND outcome = 'delivered'"), '{} 2', "$mode: both rows, with an empty key");
+	}
+};
+
+subtest 'NULL and duplicate keys' => sub {
+	sql("CREATE TABLE messy (id int, v text); INSERT INTO messy VALUES (1, 'a'), (2, 'b'), (2, 'c'), (NULL, 'd'), (3, 'e')");
+	sql("SELECT activate_sync('messy', 'messy', 'k.change', key => 'id', capture => 'trigger'); SELECT activate_run('messy')");
+	ok(delivered($node, 'messy'), 'delivered');
+	is(keys_of('messy'), '{"id": 1} {"id": 3}', 'the others pass');
+	is(sql("SELECT string_agg(DISTINCT key::text || ' ' || code, ', ') FROM activate.rejection"),
+		'{"id": 2} duplicate_key, {"id": null} null_key', 'these are rejected');
+	sql("INSERT INTO messy VALUES (3, 'again'), (4, 'f'), (NULL, 'g')");
+	ok(delivered($node, 'messy'), 'by trigger');
+	is(keys_of('messy'), '{"id": 1} {"id": 3} {"id": 4}', 'the same');
+	is(sql("SELECT string_agg(DISTINCT key::text || ' ' || code, ', ') FROM activate.rejection"),
+		'{"id": 2} duplicate_key, {"id": 3} duplicate_key, {"id": null} null_key', 'these are rejected, too');
+	sql("DELETE FROM messy WHERE v IN ('c', 'again', 'd', 'g'); SELECT activate_run('messy')");
+	ok(delivered($node, 'messy'), 'mended');
+	is(sql('SELECT count(*) FROM activate.rejection'), 0, 'success removes the rejections');
+	sql("UPDATE messy SET id = NULL");
+	my ($code, $out, $err) = $node->psql('postgres', "SELECT activate_run('messy')");
+	like($err, qr/ERROR:  no row of the source of sync "messy" has a usable key/, 'no row is usable: the run fails');
+};
+
+# One row of many types: what stands in the body does not depend on who runs or sends.
+subtest 'rendering is the same everywhere' => sub {
+	target('types');
+	sql(q{CREATE TABLE kinds (at timestamptz, n numeric, b bytea, f float8, f4 real, d date, ts timestamp, iv interval, big numeric, i8 bigint,
+			arr timestamptz[], js json, jb jsonb, t text, nothing text, rng tstzrange, money numeric(10,2), PRIMARY KEY (at, n, b));
+		INSERT INTO kinds VALUES ('2026-03-29 01:30:00+00', 1.10, '\x00ff5c', 0.1::float8 + 0.2, 0.1, '2026-02-01', '2026-02-01 10:00', '1 mon -2 days 03:04:05.5',
+			123456789012345678901234567890.123456789, 9007199254740993, '{2026-01-01 00:00+00}', '{"a":  1.10, "a": 2}', '{"z": 1.0}',
+			E'quote " back \\\\ tab \t nl \n ü \u2028 \x01', NULL, '[2026-01-01 00:00+00,)', 1)});
+	my $odd = "SET TimeZone = 'Asia/Kolkata'; SET DateStyle = 'German, DMY'; SET IntervalStyle = 'iso_8601'; SET extra_float_digits = -5; SET bytea_output = 'escape';";
+
+	sql("SELECT activate_sync('plain', 'kinds', 'types.change'); SELECT activate_run('plain')");
+	ok(delivered($node, 'plain'), 'a plain session');
+	my ($plain) = bodies('types');
+	like($plain, qr/"key": \{"b": "\\\\x00ff5c", "n": 1.10, "at": "2026-03-29T01:30:00\+00:00"\}/, 'the key');
+	like($plain, qr/"f": 0.30000000000000004\b/, 'a double, exactly');
+	like($plain, qr/"big": 123456789012345678901234567890.123456789\b/, 'a number at any length');
+	like($plain, qr/"i8": 9007199254740993\b/, 'a bigint beyond 2^53');
+	like($plain, qr/"iv": "1 mon -2 days \+03:04:05.5"/, 'an interval');
+	like($plain, qr/"nothing": null/, 'NULL is there');
+	is(JSON::PP->new->utf8->decode($plain)->{row}{t}, "quote \" back \\ tab \t nl \n \x{fc} \x{2028} \x01", 'text');
+	is($plain =~ /"row": (\{.*\})\}$/s ? $1 : '', sql("SET TimeZone = 'UTC'; SELECT to_jsonb(k) FROM kinds k"), 'it is to_jsonb');
+
+	# declared, run and captured in odd sessions; the database is odd for the deliverer, too
+	my $hash = sql("SELECT hash FROM activate.sent s JOIN activate.sync y ON y.id = s.sync WHERE y.name = 'plain'");
+	sql(join ' ', map { "ALTER DATABASE postgres $_" } $odd =~ /SET [^;]*;/g);
+	is(sql("SHOW TimeZone"), 'Asia/Kolkata', 'an odd database');
+	sql("SELECT activate_run('plain')");
+	is(pending($node, 'plain'), 0, 'the hash is the same');
+	sql("SELECT activate_sync('plain', 'kinds', 'types.change', capture => 'trigger'); UPDATE kinds SET t = t");
+	ok(delivered($node, 'plain'), 'captured');
+	is(scalar(bodies('types')), 1, 'neither by trigger is it sent again');
+	is(sql('SELECT string_agg(outcome, $$ $$ ORDER BY r.id) FROM activate.receipt r JOIN activate.sync s ON s.id = r.sync WHERE s.name = $$plain$$'), 'delivered skipped', 'skipped');
+	sql("SELECT activate_run('plain', full => true)");
+	ok(delivered($node, 'plain'), 'sent again');
+	my @again = map { s/"id": "[0-9a-f-]{36}", "seq": \d+//r } bodies('types');
+	is($again[1], $again[0], 'byte for byte the same');
+	is(sql('SELECT count(*) || $$ $$ || min(hash) FROM activate.sent s JOIN activate.sync y ON y.id = s.sync WHERE y.name = $$plain$$'), "1 $hash", 'one key, one hash');
+	sql("ALTER DATABASE postgres RESET ALL");
+};
+
+subtest 'webhook, to the byte' => sub {
+	target('one');
+	target('many', ', "batch": 3');
+	target('bare', ', "format": "row", "batch": 2, "method": "PUT"');
+	# names that statements of ours use, too
+	sql("CREATE TABLE wire (id int PRIMARY KEY, v text, x text); INSERT INTO wire VALUES (1, 'a', NULL)");
+	sql("SELECT activate_sync('wire', 'wire', 'one.change', mode => 'mirror', options => '{\"min_deletes\": 100}'); SELECT activate_run('wire')");
+	ok(delivered($node, 'wire'), 'one');
+	my ($id, $seq) = split /\|/, sql("SELECT r.idempotency_key, s.seq FROM activate.receipt r JOIN activate.sync y ON y.id = r.sync JOIN activate.sent s ON s.sync = y.id WHERE y.name = 'wire'");
+	is((bodies('one'))[0], qq({"id": "$id", "seq": $seq, "sync": "wire", "op": "upsert", "key": {"id": 1}, "row": {"v": "a", "x": null, "id": 1}}), 'the whole body');
+
+	sql("SELECT activate_sync('wire many', 'wire', 'many.change', mode => 'mirror', map => '{\"Name\": \"upper(v)\"}', key => 'id', options => '{\"min_deletes\": 100}');
+		SELECT activate_run('wire many')");
+	ok(delivered($node, 'wire many'), 'a batch of one');
+	like((bodies('many'))[0], qr/^\{"changes": \[\{"id": "[0-9a-f-]{36}", "seq": \d+, "sync": "wire many", "op": "upsert", "key": \{"id": 1\}, "row": \{"Name": "A"\}\}\]\}$/,
+		'is a batch; the row has the names of the map');
+	sql("INSERT INTO wire VALUES (2, 'b'); SELECT activate_run('wire many')");
+	ok(delivered($node, 'wire many'), 'another');
+	sql("BEGIN; DELETE FROM wire WHERE id = 1; UPDATE wire SET v = 'c' WHERE id = 2; COMMIT;
+		SELECT activate_run('wire many')");
+	ok(delivered($node, 'wire many'), 'more');
+	my ($request) = grep { $_->{body} =~ /"op": "delete"/ } @{ $crm->log('/hook/many') };
+	like($request->{body}, qr/"op": "delete", "key": \{"id": 1\}, "row": null\}/, 'the row of a delete is null');
+	is($request->{headers}{'content-length'}, length($request->{body}), 'Content-Length');
+
+	sql("SELECT activate_sync('bare', 'SELECT id, v FROM wire', 'bare.change', key => 'id'); SELECT activate_run('bare')");
+	ok(delivered($node, 'bare'), 'format row');
+	is(join(' ', map { $_->{method} . ' ' . $_->{body} } @{ $crm->log('/hook/bare') }), 'PUT [{"v": "c", "id": 2}]', 'bare rows, by the method wanted');
+};
+
+subtest 'columns named as statements of ours name things' => sub {
+	target('names');
+	sql('CREATE TABLE names (k int PRIMARY KEY, q text, x text, y text, v1 text, k1 text, ord int, "key" text, "row" text, "\'""%s $1" text);
+		INSERT INTO names VALUES (1, $$q$$, $$x$$, $$y$$, $$v1$$, $$k1$$, 7, $$key$$, $$row$$, $$odd$$)');
+	sql("SELECT activate_sync('names', 'names', 'names.change', capture => 'trigger'); SELECT count(*) FROM activate_preview('names'); SELECT activate_run('names')");
+	ok(delivered($node, 'names'), 'sent');
+	same_rows($node, $crm->hook_rows('names', 'names'), 'TABLE names', 'as they are');
+	sql("UPDATE names SET x = 'other'");
+	ok(delivered($node, 'names'), 'by trigger');
+	same_rows($node, $crm->hook_rows('names', 'names'), 'TABLE names', 'as they are');
+	sql("SELECT activate_sync('load names', 'names', 'copy_of_names', mode => 'mirror'); SELECT activate_run('load names'); DELETE FROM copy_of_names; SELECT activate_run('load names')");
+	same_rows($node, sql('SELECT jsonb_agg(c) FROM copy_of_names c'), 'TABLE names', 'loaded, too');
+};
+
+subtest 'identity' => sub {
+	target('id', ', "batch": 4');
+	sql("CREATE TABLE ident (id int PRIMARY KEY, v text); SELECT activate_sync('ident', 'ident', 'id.change', capture => 'trigger', mode => 'mirror', options => '{\"min_deletes\": 100}')");
+	$crm->control({ fault => 'status', path => '/hook/id', status => 503, count => 1 });
+	sql("INSERT INTO ident SELECT i, 'a' FROM generate_series(1, 4) i");
+	ok(delivered($node, 'ident'), 'after a failure');
+	my @calls = @{ $crm->log('/hook/id') };
+	is($calls[1]{headers}{'idempotency-key'}, $calls[0]{headers}{'idempotency-key'}, 'a repeated call has the same key') if $calls[1]{body} eq $calls[0]{body};
+	my %first = map { $_->{key}{id} => $_ } @{ JSON::PP::decode_json($calls[0]{body})->{changes} };
+	my %last  = map { $_->{key}{id} => $_ } map { @{ JSON::PP::decode_json($_->{body})->{changes} } } @calls;
+	is_deeply({ map { $_ => $last{$_}{id} } keys %first }, { map { $_ => $first{$_}{id} } keys %first }, 'the same messages have the same ids');
+
+	# the way of one key: there, changed, changed back, gone, there again
+	for my $change ("UPDATE ident SET v = 'b' WHERE id = 1", "UPDATE ident SET v = 'a' WHERE id = 1", 'DELETE FROM ident WHERE id = 1', "INSERT INTO ident VALUES (1, 'a')")
+	{
+		sql($change);
+		delivered($node, 'ident') or die;
+	}
+	my @changes = grep { $_->{key}{id} == 1 } map { @{ JSON::PP::decode_json($_->{body})->{changes} } } splice(@{ $crm->log('/hook/id') }, scalar @calls);
+	is(join(' ', map { $_->{op} } @changes), 'upsert upsert delete upsert', 'four more messages');
+	my %ids = map { $_->{id} => 1 } @changes, $last{1};
+	is(scalar keys %ids, 5, 'every one with an id of its own');
+	my @seq = map { $_->{seq} } $last{1}, @changes;
+	is(join(' ', @seq), join(' ', sort { $a <=> $b } @seq), 'seq grows');
+	is($crm->stats->{seq_regressions}, 0, 'the receiver has seen no regression');
+};
+
+$node->stop('fast');
+done_testing();
