@@ -8,8 +8,10 @@ SELECT d.classid, d.objid, pg_describe_object(d.classid, d.objid, 0) AS object
   FROM pg_depend d JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
  WHERE e.extname = 'activate' AND d.deptype = 'e';
 
--- Every object says what it is.
-SELECT object FROM member WHERE obj_description(objid, classid::regclass::name) IS NULL ORDER BY 1;
+-- Every object says what it is (but for the row types of relations, members of their own since 17).
+SELECT object FROM member m WHERE obj_description(objid, classid::regclass::name) IS NULL
+   AND NOT EXISTS (SELECT FROM pg_type t LEFT JOIN pg_type e ON e.typarray = t.oid
+	WHERE m.classid = 'pg_type'::regclass AND t.oid = m.objid AND 0 <> coalesce(e.typrelid, t.typrelid)) ORDER BY 1;
 
 -- The verbs: anybody may call them, they check for themselves.
 SELECT p.oid::regprocedure AS verb, has_function_privilege('public', p.oid, 'EXECUTE') AS public

@@ -174,9 +174,7 @@ sync_source_query(SyncSource *source, List *targets, Node *condition)
 	query->canSetTag = true;
 	query->targetList = targets;
 	query->rtable = pstate->p_rtable;
-#if PG_VERSION_NUM >= 160000
-	query->rteperminfos = pstate->p_rteperminfos;
-#endif
+	compat_take_permissions(query, pstate);
 	query->jointree = makeFromExpr(pstate->p_joinlist, condition);
 	query->hasSubLinks = pstate->p_hasSubLinks;
 	query->hasWindowFuncs = pstate->p_hasWindowFuncs;

@@ -97,6 +97,14 @@ compat_parse_type(const char *name, Oid *type, int32 *typmod)
 #define compat_check_select(query) ((void) ExecCheckRTPerms((query)->rtable, true))
 #endif
 
+/* 16: so a query put together by hand needs both */
+#if PG_VERSION_NUM >= 160000
+#define compat_take_permissions(query, pstate) \
+	((query)->rteperminfos = (pstate)->p_rteperminfos)
+#else
+#define compat_take_permissions(query, pstate) ((void) 0)
+#endif
+
 /* 16: what a check hook hands over as "extra" comes from guc_malloc() */
 #if PG_VERSION_NUM >= 160000
 #define compat_guc_malloc(size) guc_malloc(LOG, (size))
