@@ -121,7 +121,7 @@ CREATE TABLE activate._sent
 	remote_id		text,
 	image			jsonb,
 	PRIMARY KEY (sync, key)
-);
+) WITH (fillfactor = 85);	-- a row is updated each time it is sent, in its page (HOT)
 COMMENT ON TABLE activate._sent IS 'private: what targets hold as far as we know, behind activate.sent';
 
 CREATE SEQUENCE activate.rejection_id_seq;
