@@ -36,6 +36,13 @@ sub runs_become
 		WHERE s.name = '$name' AND " . ($where // 'true')), $test);
 }
 
+# Two ticks of a sync that is due each second: what was due by now has been started.
+sub ticks
+{
+	my $n = runs('witness') + 1;
+	return runs_become('witness', "> $n", 'the scheduler is at work');
+}
+
 # Moves the clock of all workers; true once the worker has seen it.
 sub clock
 {
@@ -70,8 +77,9 @@ sql("SELECT activate_run('byhand')");
 runs_become('followed', '= 1', 'a run by hand starts what waits for it', "status = 'succeeded'");
 
 # pause
+declare('witness', '@every 1s');
 my $paused = runs('good');
-sql("SELECT pg_sleep(1.5)");
+ticks();
 is(runs('good'), $paused, 'a paused sync does not run');
 sql("SELECT activate_resume('good')");
 runs_become('good', "> $paused", 'a resumed one does');
@@ -91,7 +99,7 @@ declare('cron', '0 3 * * *');
 my $until = sql("SELECT ceil(extract(epoch FROM activate._next_tick('0 3 * * *', now()) - now()))::int");
 is(runs('cron'), 0, 'not before its time');
 clock($until - 3600);
-sql('SELECT pg_sleep(1.5)');
+ticks();
 is(runs('cron'), 0, 'an hour before: not yet');
 clock($until + 1);
 runs_become('cron', '= 1', 'at its time, by the clock of activate');
@@ -99,26 +107,26 @@ clock($until + 86400 * 10);
 runs_become('cron', '= 2', 'ten days later: once for all that was missed');
 $node->stop('fast');
 $node->start;
-sql('SELECT pg_sleep(1.5)');
+ticks();
 is(runs('cron'), 2, 'a restart alone starts nothing');
 $node->stop('fast');
 $node->append_conf('postgresql.conf', 'activate.clock_offset = ' . ($until + 86400 * 100));
 $node->start;
 sql("ALTER DATABASE $db RESET activate.clock_offset");
 runs_become('cron', '= 3', 'what was missed while the server was down: once');
-sql('SELECT pg_sleep(1.5)');
+ticks();
 is(runs('cron'), 3, 'only once');
 
 # @reboot
 declare('boot', '@reboot');
-sql('SELECT pg_sleep(1.5)');
+ticks();
 is(runs('boot'), 0, '@reboot waits for a start of the server');
 $node->restart;
 runs_become('boot', '= 1', '@reboot runs once per start');
 my ($pid) = worker_pids($node, 'worker');
 sql("SELECT pg_terminate_backend($pid)");
 $node->poll_query_until($db, "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'activate worker' AND pid <> $pid");
-sql('SELECT pg_sleep(1.2)');
+ticks();
 is(runs('boot'), 1, 'not again when the worker is started anew');
 
 # the DBA's timetable
@@ -127,15 +135,14 @@ like($err, qr/WARNING:  activate.schedule names the sync "no such"/, 'an unknown
 my $cron = runs('cron');
 runs_become('cron', "> $cron + 1", 'the timetable overrules the declaration');
 my $good = runs('good');
-sql('SELECT pg_sleep(1.5)');
+ticks();
 is(runs('good'), $good, 'and stops by "off"');
 sql("ALTER DATABASE $db RESET activate.schedule");
 runs_become('good', "> $good", 'taken back: the declaration holds again');
 sql("ALTER DATABASE $db SET activate.enabled = off");
-sql('SELECT pg_sleep(1.5)');
+ok($node->poll_query_until($db, "SELECT max(started_at) < clock_timestamp() - interval '2 seconds' FROM activate.run"),
+	'activate.enabled = off stops all, even what is due each second');
 $good = runs('good');
-sql('SELECT pg_sleep(1.5)');
-is(runs('good'), $good, 'activate.enabled = off stops all');
 sql("ALTER DATABASE $db SET activate.enabled = on");
 runs_become('good', "> $good", 'and on starts it again');
 
