@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
@@ -25,6 +26,7 @@
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/varlena.h"
 
 /* Names offered in the hint of an unknown name. */
@@ -205,7 +207,14 @@ read_sync(const char *query, Oid argtype, Datum arg, MemoryContext context)
 
 	identity_enter_extension(&scope);
 	SPI_connect();
-	SPI_execute_with_args(query, 1, &argtype, &arg, NULL, false, 1);
+
+	/*
+	 * By the latest snapshot, own changes included: to a REPEATABLE READ
+	 * transaction that began before the declaration its trigger fires as well.
+	 */
+	CommandCounterIncrement();
+	SPI_execute_snapshot(SPI_prepare(query, 1, &argtype), &arg, NULL,
+						 GetLatestSnapshot(), InvalidSnapshot, true, false, 1);
 	if (SPI_processed > 0)
 	{
 		MemoryContext previous = MemoryContextSwitchTo(context);

@@ -110,7 +110,7 @@ note_target(Answered *answered)
 			break;
 		case ANSWER_AMBIGUOUS:
 			/* what answers in a strange way is not down: SEMANTICS 5 ends it by rejection */
-			if (call->request->outcome == HTTP_ANSWERED)
+			if (call->request->outcome == HTTP_ANSWERED || call->request->outcome == HTTP_TOO_LARGE)
 				break;
 			/* FALLTHROUGH */
 		case ANSWER_RETRY:

@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "core/clock.h"
+#include "core/identity.h"
 #include "deliver/engine.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -123,6 +124,9 @@ deliver_claim(TimestampTz now)
 		DeliverError error;
 		TimestampTz started;
 
+		if (deliver_asked_to_stop())
+			return false;
+
 		(void) deliver_queue_wake_due(sync, now);
 		if (!wants_turn(sync, now) || !deliver_declare_load(sync))
 			continue;
@@ -150,6 +154,12 @@ claim_work(void *arg)
 	ClaimWork  *work = arg;
 	DeliverSync *sync = work->sync;
 
+	/*
+	 * Whoever alters or locks a source may take long, or wait himself for a
+	 * transaction left open: that is neither the other syncs' affair nor the
+	 * fault of a row.
+	 */
+	identity_set_local("lock_timeout", DELIVER_LOCK_WAIT);
 	if (sync->more && deliver_queue_window(sync) > 0)
 	{
 		work->claiming = true;
@@ -299,6 +309,24 @@ render_entries(ClaimWork *work, DeliverEntry **entries, int n, Rendered *rendere
 	return true;
 }
 
+/*
+ * A row that was to be sent and has gone since, where only runs look for
+ * deletes: the next run finds it, and weighs it against the mirror limit.
+ * (For triggers each transaction was weighed: held.c.)
+ */
+static bool
+unplanned_delete(const DeliverEntry *entry)
+{
+	dlist_node *node = entry->intents.head.next;
+
+	if (entry->sync->declaration->sync->capture == CAPTURE_TRIGGER)
+		return false;
+	for (int i = 0; i < entry->covered; i++, node = node->next)
+		if (dlist_container(DeliverIntent, node, node)->intent.op == OUTBOX_DELETE)
+			return false;
+	return true;
+}
+
 /* Decides what becomes of a rendered entry (SEMANTICS 1). */
 static void
 prepare_entry(DeliverEntry *entry, const Rendered *rendered, const DeliverKnown *known)
@@ -336,6 +364,11 @@ prepare_entry(DeliverEntry *entry, const Rendered *rendered, const DeliverKnown 
 			settle_entry(entry, OUTCOME_SUPERSEDED, op, NULL, NULL);
 			break;
 		case DECIDED_SEND:
+			if (op == OUTBOX_DELETE && known->sent && unplanned_delete(entry))
+			{
+				settle_entry(entry, OUTCOME_SUPERSEDED, op, NULL, NULL);
+				break;
+			}
 			entry->has_hash = rendered->found;
 			entry->hash = rendered->hash;
 			prepare_message(entry, op, op == OUTBOX_DELETE ? NULL : rendered->row, known);

@@ -21,8 +21,6 @@
 
 /* Answers that come so soon are waited for. */
 #define GRACE_US	(300 * INT64CONST(1000))
-/* Locks, by each of the few transactions. */
-#define LOCK_WAIT_MS	"200"
 /* Rows in flight whose outcomes are written one by one; if they are more, the horizon stands for them. */
 #define MOST_NOTED	5000
 
@@ -69,6 +67,8 @@ deliver_cancellable(bool allowed)
 	cancellable = allowed && !finishing;
 	if (!cancellable && asked)
 		QueryCancelPending = false;
+	else if (cancellable && asked)
+		QueryCancelPending = InterruptPending = true;
 }
 
 void
@@ -77,7 +77,7 @@ deliver_finish(void)
 	int64		upto;
 
 	finishing = true;
-	SetConfigOption("lock_timeout", LOCK_WAIT_MS, PGC_SUSET, PGC_S_OVERRIDE);
+	SetConfigOption("lock_timeout", DELIVER_LOCK_WAIT, PGC_SUSET, PGC_S_OVERRIDE);
 	wait_for_answers();
 	upto = note_unanswered();
 	deliver_settle();

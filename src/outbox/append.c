@@ -129,6 +129,13 @@ outbox_flush(void)
 		MemoryContextReset(state->row_context);
 }
 
+void
+outbox_forget_keys(void)
+{
+	if (state != NULL && state->seen != NULL)
+		outbox_keys_create();
+}
+
 bool
 outbox_appended(int64 sync)
 {

@@ -42,6 +42,9 @@ extern void outbox_init(void);
 extern void outbox_append(int64 sync, Jsonb *key, OutboxOp op, Jsonb *body, int64 run, bool forced);
 extern void outbox_flush(void);
 
+/* Intents of this transaction were removed by SQL: a key that comes again is appended again. */
+extern void outbox_forget_keys(void);
+
 /* A delete over the mirror limit: waits for outbox_release() (or activate_discard). */
 extern void outbox_append_held(int64 sync, Jsonb *key, int64 run);
 

@@ -33,7 +33,8 @@ outbox_wake(const int64 *syncs, int n)
 	SharedDatabase *database;
 	bool		somebody = false;
 
-	if (n == 0 || (database = shared_database(MyDatabaseId, true)) == NULL)
+	if (n == 0 || ((database = shared_database(MyDatabaseId, false)) == NULL &&
+				   (database = shared_database(MyDatabaseId, true)) == NULL))
 		return;
 	for (int d = 0; d < SHARED_DELIVERERS; d++)
 	{

@@ -37,7 +37,10 @@ BEGIN
 	  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 	 WHERE s.implicit AND s.name = called AND s.target_rel <> relation AND c.oid = s.target_rel;
 
-	-- ... or by one that was dropped: what is pending of it goes on here.
+	-- ... or by one that was dropped: what is pending of it goes on here, unless
+	-- the new table is another role's, to whom it must not be told.
+	DELETE FROM activate._outbox o USING activate.sync s
+	 WHERE o.sync = s.id AND s.implicit AND s.name = called AND s.owner <> _implicit_sync.owner;
 	INSERT INTO activate.sync AS s (name, target, key, mode, capture, owner, implicit, kind, target_rel,
 		search_path, key_columns, key_types, target_key, columns, column_types)
 	SELECT called, called, nullif(array_to_string(ARRAY(SELECT quote_ident(k) FROM unnest(key) k), ', '), ''),
@@ -49,7 +52,11 @@ BEGIN
 		array_agg(format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum)
 	  FROM pg_attribute a
 	 WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
-	ON CONFLICT (name) DO UPDATE SET target_rel = excluded.target_rel WHERE s.implicit
+	ON CONFLICT (name) DO UPDATE SET target_rel = excluded.target_rel, owner = excluded.owner, key = excluded.key,
+		key_columns = excluded.key_columns, key_types = excluded.key_types, target_key = excluded.target_key,
+		columns = excluded.columns, column_types = excluded.column_types, epoch = s.epoch + 1,
+		paused = s.paused AND s.pause_reason IS NULL, pause_reason = NULL
+	 WHERE s.implicit
 	RETURNING s.id INTO id;
 	IF NOT FOUND THEN
 		RAISE EXCEPTION 'cannot insert into foreign table "%": its implicit sync needs the name of another sync', called

@@ -26,8 +26,9 @@ BEGIN ATOMIC
 	WITH gone AS (
 		DELETE FROM activate.rejection r
 		 WHERE r.sync = _unreject.sync AND r.id = ANY (ids) AND r.code IS DISTINCT FROM 'null_key'
+			AND NOT (r.key = '{}' AND r.body IS NULL)
 		RETURNING r.*),
-	kept AS (SELECT g.*, s.mode = 'append' OR s.implicit AS as_it_was FROM gone g JOIN activate.sync s ON s.id = g.sync)
+	kept AS (SELECT g.*, s.mode = 'append' OR s.implicit OR g.key = '{}' AS as_it_was FROM gone g JOIN activate.sync s ON s.id = g.sync)
 	SELECT k.key,
 		CASE WHEN NOT k.as_it_was THEN 'c' WHEN k.op = 'upsert' THEN 's' ELSE left(k.op, 1) END::"char",
 		CASE WHEN k.as_it_was THEN k.body END

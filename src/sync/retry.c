@@ -68,6 +68,7 @@ activate_discard(PG_FUNCTION_ARGS)
 	count = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();
 	identity_leave(&scope);
+	outbox_forget_keys();
 	shared_announce_at_commit();
 	PG_RETURN_INT64(count);
 }

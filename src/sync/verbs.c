@@ -10,6 +10,7 @@
 #include "core/identity.h"
 #include "core/shared.h"
 #include "executor/spi.h"
+#include "outbox/outbox.h"
 #include "sync/verbs.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -57,6 +58,8 @@ sync_changed(void)
 int64
 sync_forget(int64 id)
 {
+	outbox_flush();
+	outbox_forget_keys();
 	return verb_count("SELECT activate._forget($1)", id, NULL);
 }
 

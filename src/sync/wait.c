@@ -16,6 +16,7 @@
 #include "pgstat.h"
 #include "sync/verbs.h"
 #include "utils/builtins.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -72,14 +73,21 @@ static bool
 wait_until(int64 id, char *snapshot, TimestampTz end)
 {
 	SharedDatabase *database = shared_database(MyDatabaseId, false);
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext round = AllocSetContextCreate(caller, "activate wait", ALLOCSET_DEFAULT_SIZES);
 	bool		done = false;
 
 	if (database)
 		ConditionVariablePrepareToSleep(&database->settled);
 	for (;;)
 	{
-		Pending		pending = look(id, &snapshot);
-		long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+		Pending		pending;
+		long		left;
+
+		MemoryContextReset(round);
+		MemoryContextSwitchTo(round);
+		pending = look(id, &snapshot);
+		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
 
 		done = !pending.waiting && pending.held == 0;
 		if (done || left <= 0 || cannot_settle(id, &pending))
@@ -95,6 +103,8 @@ wait_until(int64 id, char *snapshot, TimestampTz end)
 		}
 	}
 	ConditionVariableCancelSleep();
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(round);
 	return done;
 }
 

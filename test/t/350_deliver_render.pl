@@ -95,6 +95,20 @@ sql("UPDATE odd SET v = '[1e30, 0.10]' WHERE \"n\"\"o\" = 1.5");
 ok(delivered($node, 'odd'), 'numbers');
 like($crm->log('/hook/b')->[-1]{body}, qr/"v": \[1000000000000000000000000000000, 0\.10\]/, 'stay numbers at any length');
 
+# a source that somebody has locked is nobody else's affair, and no fault of its rows
+sql("SELECT activate_sync('beside', 'odd', 'a.change', capture => 'trigger'); SELECT activate_pause('target:a'); UPDATE item SET v = 'u' WHERE id = 1");
+my $session = $node->background_psql('postgres');
+$session->query_safe('BEGIN; LOCK TABLE item');
+sql("SELECT activate_resume('target:a')");
+ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_locks WHERE NOT granted AND relation = 'item'::regclass"), 'rendering finds a lock');
+sql("UPDATE odd SET v = '[]'");
+ok(delivered($node, 'beside'), 'a source is locked: the other sync goes on');
+$session->query_safe('COMMIT');
+$session->quit;
+ok(delivered($node, 'item'), 'unlocked: delivered');
+is(rejections('item'), '', 'nothing is rejected');
+sql("SELECT activate_drop('beside')");
+
 # dropped, discarded and redeclared under way
 $crm->control({ fault => 'status', path => '/hook/a', status => 503 });
 sql("UPDATE item SET v = 'gone'");

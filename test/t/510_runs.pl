@@ -181,6 +181,33 @@ subtest 'a mirror by trigger is held' => sub {
 	same_rows($node, $crm->hook_rows('live', 'live'), 'TABLE live', 'the receiver mirrors');
 };
 
+subtest 'rows that go between a run and their delivery' => sub {
+	sql("CREATE TABLE fading AS SELECT i AS id, 'a' AS v FROM generate_series(1, 50) i");
+	my $id = declare('fading', 'fading', "key => 'id', mode => 'mirror'");
+	sql("SELECT activate_run('fading')");
+	ok(delivered($node, 'fading'), 'backfill');
+	my $before = requests('fading');
+	sql("SELECT activate_pause('target:fading'); UPDATE fading SET v = 'b'; SELECT activate_run('fading'); TRUNCATE fading; SELECT activate_resume('target:fading')");
+	ok(delivered($node, 'fading'), 'nothing is left');
+	is(requests('fading'), $before, 'what no run planned to delete is not deleted');
+	my ($out, $err) = both("SELECT activate_run('fading') > 0");
+	is(sql("SELECT status FROM activate.run WHERE sync = $id ORDER BY id DESC LIMIT 1"), 'held', 'the next run plans it, and is held');
+	is(requests('fading'), $before, 'still nothing');
+};
+
+subtest 'discarded and changed again in one transaction' => sub {
+	sql('CREATE TABLE again (id int PRIMARY KEY, v int)');
+	my $id = declare('again', 'again', "capture => 'trigger'");
+	sql("BEGIN; INSERT INTO again VALUES (1, 1); SELECT activate_discard('again'); UPDATE again SET v = 2; COMMIT");
+	ok(delivered($node, 'again'), 'delivered');
+	is(sql("SELECT image->>'v' FROM activate.sent WHERE sync = $id"), 2, 'the later change counts');
+	my ($code, $out, $err) = $node->psql('postgres', "SELECT activate_sync('log', 'SELECT 1 AS x', 'again.change', mode => 'insert', capture => 'trigger')");
+	isnt($code, 0, 'a trigger needs a table');
+	sql('CREATE TABLE keyless (v int)');
+	($code, $out, $err) = $node->psql('postgres', "SELECT activate_sync('log', 'keyless', 'again.change', mode => 'insert', capture => 'trigger')");
+	like($err, qr/capture "trigger" in mode "insert" needs a key.*HINT:.*append/s, 'and, but for events, a key');
+};
+
 subtest 'options' => sub {
 	sql("CREATE TABLE opt (id int PRIMARY KEY, v text, ok boolean); INSERT INTO opt SELECT i, 'a', i % 2 = 0 FROM generate_series(1, 10) i");
 	my $url = $crm->url('/hook/opt');

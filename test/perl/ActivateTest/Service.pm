@@ -82,7 +82,20 @@ sub hook_rows
 
 # Connects are refused from here on until up().
 sub down { my ($self) = @_; return $self->control({ fault => 'down' }); }
-sub up   { my ($self) = @_; return kill 'USR1', $self->{pid}; }
+
+# It listens again when this returns: the signal alone would race with the next request.
+sub up
+{
+	my ($self) = @_;
+
+	kill 'USR1', $self->{pid};
+	for (1 .. 1000)
+	{
+		return 1 if $self->{http}->get($self->url('/_stats'))->{success};
+		select(undef, undef, undef, 0.01);
+	}
+	die "the service did not come back\n";
+}
 
 sub stop
 {
