@@ -16,8 +16,28 @@ use Exporter 'import';
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes ();
 
-our @EXPORT = qw(activate_node delivered pending same_rows sql_literal worker_pids);
+our @EXPORT = qw(activate_node delivered kill_hard pending same_rows sql_literal worker_pids);
+
+# A psql that finds the server in crash recovery may be gone before IPC::Run has
+# written the query to it, and IPC::Run dies of that.  Nothing was executed: again.
+for my $method (qw(psql poll_query_until))
+{
+	no strict 'refs';
+	no warnings 'redefine';
+	my $name     = "PostgreSQL::Test::Cluster::$method";
+	my $original = \&{$name};
+
+	*{$name} = sub {
+		for (;;)
+		{
+			my @result = eval { wantarray ? $original->(@_) : scalar $original->(@_) };
+			return wantarray ? @result : $result[0] unless $@;
+			die $@ unless $@ =~ /Broken pipe/;
+		}
+	};
+}
 
 # Options: preload (1), extension (1), conf (further lines), and those of init.
 sub activate_node
@@ -82,6 +102,21 @@ sub same_rows
 
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	return is($difference, '', $name);
+}
+
+# kill -9 of a process of the server.  Back when the postmaster has reaped it:
+# from then on it accepts nobody until the crash restart is done.
+sub kill_hard
+{
+	my ($pid) = @_;
+
+	return 0 unless kill 'KILL', $pid;
+	for (1 .. 1000 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		return 1 unless kill 0, $pid;
+		Time::HiRes::usleep(1_000);
+	}
+	die "process $pid is still there\n";
 }
 
 # Process ids of our background workers, all or of a kind ('deliver', 'runner', ...).

@@ -30,7 +30,7 @@ for my $n (1 .. 3)
 	ok($node->poll_query_until('postgres', "SELECT count(*) > $before + 200 FROM activate.sent"), "kill $n: under way");
 	$before = sql('SELECT count(*) FROM activate.sent');
 	my ($pid) = worker_pids($node, 'deliver');
-	kill 'KILL', $pid;
+	kill_hard($pid);
 	ok($node->poll_query_until('postgres',
 		"SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type LIKE 'activate deliver%' AND pid <> $pid"), "kill $n: it is back");
 }

@@ -39,7 +39,7 @@ $node->safe_psql($db, "SELECT pg_terminate_backend($pid)");
 ok($node->poll_query_until($db, "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'activate worker' AND pid <> $pid"),
 	'a terminated worker comes back');
 ($pid) = worker_pids($node, 'launcher');
-kill 'KILL', $pid;
+kill_hard($pid);
 $node->poll_query_until($db, 'SELECT true');
 ok($node->poll_query_until($db, "SELECT count(*) = 2 FROM pg_stat_activity WHERE backend_type IN ('activate worker', 'activate launcher') AND pid <> $pid"),
 	'launcher and worker come back after a crash');

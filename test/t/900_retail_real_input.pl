@@ -168,7 +168,7 @@ sub kill_worker
 	@workers = grep { $_->[1] eq $kind } @workers if $kind;
 	my ($victim) = sort { ($killed{ $a->[1] } // 0) <=> ($killed{ $b->[1] } // 0) } @workers;
 
-	return unless $victim && kill 'KILL', $victim->[0];
+	return unless $victim && kill_hard($victim->[0]);
 	return $killed{ $victim->[1] }++;
 }
 
