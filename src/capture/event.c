@@ -13,6 +13,7 @@
 #include "access/xact.h"
 #include "capture/change.h"
 #include "catalog/pg_type.h"
+#include "core/own.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "outbox/outbox.h"
@@ -205,13 +206,8 @@ event_run(CaptureEntry *entry, Relation relation, TupleTableSlot *slot,
 static void
 event_mark(const Sync *sync, Jsonb *key, int64 hash)
 {
-	IdentityScope scope;
 	Oid			types[3] = {INT8OID, JSONBOID, INT8OID};
 	Datum		values[3] = {Int64GetDatum(sync->id), JsonbPGetDatum(key), Int64GetDatum(hash)};
 
-	identity_enter_extension(&scope);
-	SPI_connect();
-	SPI_execute_with_args("SELECT activate._capture_mark($1, $2, $3)", 3, types, values, NULL, false, 0);
-	SPI_finish();
-	identity_leave(&scope);
+	(void) own_value("SELECT activate._capture_mark($1, $2, $3)", 3, types, values, NULL, NULL);
 }

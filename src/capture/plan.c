@@ -15,10 +15,10 @@
 #include "catalog/pg_type.h"
 #include "catalog/progress.h"
 #include "core/errors.h"
+#include "core/own.h"
 #include "outbox/outbox.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
@@ -74,7 +74,6 @@ static void plan_write(CapturePlan *plan);
 static void list_init(PlanList *list, const char *sql, int ncolumns, Oid a, Oid b, Oid c);
 static void list_add(PlanList *list, Datum a, Datum b, Datum c);
 static void list_write(const CapturePlan *plan, PlanList *list);
-static Datum run_function(const char *sql, int nargs, Oid *types, Datum *values);
 static void plan_check(const CapturePlan *plan);
 
 void
@@ -93,7 +92,7 @@ capture_plan(const Sync *sync, int64 run, bool full, RunCounts *counts)
 		Oid			types[2] = {INT8OID, TEXTOID};
 		Datum		values[2] = {Int64GetDatum(sync->id), CStringGetTextDatum(plan->watermark)};
 
-		run_function("SELECT activate._plan_watermark($1, $2)", 2, types, values);
+		(void) own_value("SELECT activate._plan_watermark($1, $2)", 2, types, values, NULL, NULL);
 	}
 	MemoryContextDelete(plan->batch);
 	pfree(plan);
@@ -117,7 +116,7 @@ plan_init(CapturePlan *plan, const Sync *sync, int64 run, bool full, RunCounts *
 	list_init(&plan->marked, "SELECT activate._plan_marks($1, $2, $3)", 2, TEXTOID, TEXTOID, InvalidOid);
 	list_init(&plan->pruned, "SELECT activate._plan_prune($1, $2)", 1, TEXTOID, InvalidOid, InvalidOid);
 
-	first = DatumGetBool(run_function("SELECT activate._plan_begin($1, $2)", 2, types, values));
+	first = DatumGetBool(own_value("SELECT activate._plan_begin($1, $2)", 2, types, values, NULL, NULL));
 	plan->known = first && !full && !sync_option_bool(sync, "backfill", true);
 	if (full)
 		counts->deleted = outbox_release(sync->id, run);
@@ -150,8 +149,7 @@ plan_statement(const CapturePlan *plan, bool full)
 	values[4] = BoolGetDatum(sync->mode != SYNC_INSERT);
 	values[5] = BoolGetDatum(sync->mode == SYNC_MIRROR || sync->mode == SYNC_REPLACE);
 	values[6] = BoolGetDatum(full && !plan->released);
-	return TextDatumGetCString(run_function("SELECT activate._plan_sql($1, $2, $3, $4, $5, $6, $7)",
-											7, types, values));
+	return own_text("SELECT activate._plan_sql($1, $2, $3, $4, $5, $6, $7)", 7, types, values);
 }
 
 static void
@@ -378,33 +376,6 @@ list_write(const CapturePlan *plan, PlanList *list)
 														wide ? 8 : -1, wide && FLOAT8PASSBYVAL,
 														wide ? TYPALIGN_DOUBLE : TYPALIGN_INT));
 	}
-	run_function(list->sql, list->ncolumns + 1, types, values);
+	(void) own_value(list->sql, list->ncolumns + 1, types, values, NULL, NULL);
 	list->n = 0;
-}
-
-/* One of ours, as the extension's owner; its value in the caller's context. */
-static Datum
-run_function(const char *sql, int nargs, Oid *types, Datum *values)
-{
-	IdentityScope scope;
-	MemoryContext caller = CurrentMemoryContext;
-	Datum		result = (Datum) 0;
-	bool		isnull;
-
-	identity_enter_extension(&scope);
-	SPI_connect();
-	if (SPI_execute_with_args(sql, nargs, types, values, NULL, false, 1) != SPI_OK_SELECT || SPI_processed != 1)
-		elog(ERROR, "could not execute \"%s\"", sql);
-	result = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	if (!isnull)
-	{
-		Form_pg_attribute attribute = TupleDescAttr(SPI_tuptable->tupdesc, 0);
-		MemoryContext previous = MemoryContextSwitchTo(caller);
-
-		result = datumCopy(result, attribute->attbyval, attribute->attlen);
-		MemoryContextSwitchTo(previous);
-	}
-	SPI_finish();
-	identity_leave(&scope);
-	return result;
 }

@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "core/compat.h"
+#include "core/own.h"
 #include "outbox/outbox.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -56,7 +57,6 @@ activate_capture(PG_FUNCTION_ARGS)
 void
 capture_reject(const Sync *sync, Jsonb *key, const char *code, const char *reason, bool once)
 {
-	IdentityScope scope;
 	Oid			types[5] = {INT8OID, JSONBOID, TEXTOID, TEXTOID, BOOLOID};
 	Datum		values[5];
 
@@ -65,12 +65,7 @@ capture_reject(const Sync *sync, Jsonb *key, const char *code, const char *reaso
 	values[2] = CStringGetTextDatum(code);
 	values[3] = CStringGetTextDatum(reason);
 	values[4] = BoolGetDatum(once);
-	identity_enter_extension(&scope);
-	SPI_connect();
-	SPI_execute_with_args("SELECT activate._capture_reject($1, $2, $3, $4, $5)",
-						  5, types, values, NULL, false, 0);
-	SPI_finish();
-	identity_leave(&scope);
+	(void) own_value("SELECT activate._capture_reject($1, $2, $3, $4, $5)", 5, types, values, NULL, NULL);
 }
 
 static void

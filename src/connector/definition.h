@@ -25,7 +25,6 @@ typedef enum DefinitionPart
 /* Errors 22023 naming subject and member, with the valid ones; where: path of json in the whole, "" at the top. */
 extern void definition_check(Jsonb *json, DefinitionPart part, const char *subject, const char *where);
 extern bool definition_header_is_ours(const char *name);
-extern bool definition_header_is_name(const char *name);
 
 /* merge.c */
 /* RFC 7396: members of patch overrule those of base, objects by member, null removes. */

@@ -12,6 +12,7 @@
 #include "common/base64.h"
 #include "connector/definition.h"
 #include "core/compat.h"
+#include "http/pool.h"
 #include "storage/fd.h"
 #include "utils/formatting.h"
 #include "utils/memutils.h"
@@ -177,7 +178,7 @@ secret_check_value(const char *kind, const char *name, const JsonbValue *value, 
 	char	   *text = secret_value(value, name, &path);
 
 	if (strcmp(kind, "header") == 0 &&
-		(!definition_header_is_name(name) || definition_header_is_ours(name) ||
+		(!http_header_is_name(name) || definition_header_is_ours(name) ||
 		 pg_strcasecmp(name, "Proxy-Authorization") == 0))
 		secret_fail("\"header\" has a member that is no header's name, or one that activate sets itself");
 	if (*name == '\0')

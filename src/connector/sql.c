@@ -8,9 +8,8 @@
 #include "catalog/pg_type.h"
 #include "connector/definition.h"
 #include "core/compat.h"
-#include "core/identity.h"
+#include "core/own.h"
 #include "core/shared.h"
-#include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -56,9 +55,6 @@ activate_connector(PG_FUNCTION_ARGS)
 	char	   *name = definition_text(&root, "name");
 	Oid			types[] = {TEXTOID, JSONBOID};
 	Datum		values[2];
-	IdentityScope scope;
-	bool		stored;
-	bool		isnull;
 
 	connector_check_admin();
 	connector_check_definition(definition);
@@ -66,15 +62,7 @@ activate_connector(PG_FUNCTION_ARGS)
 	values[0] = CStringGetTextDatum(name);
 	values[1] = JsonbPGetDatum(definition);
 
-	identity_enter_extension(&scope);
-	SPI_connect();
-	if (SPI_execute_with_args("SELECT activate._connector_store($1, $2)", 2, types, values,
-							  NULL, false, 1) != SPI_OK_SELECT)
-		elog(ERROR, "could not store connector \"%s\"", name);
-	stored = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	SPI_finish();
-	identity_leave(&scope);
-	if (!stored)
+	if (!DatumGetBool(own_value("SELECT activate._connector_store($1, $2)", 2, types, values, NULL, NULL)))
 		ereport(ERROR,
 				(errcode(ERRCODE_RESERVED_NAME),
 				 errmsg("connector \"%s\" is part of activate and cannot be replaced", name),

@@ -10,6 +10,7 @@
 
 #include "connector/definition.h"
 #include "core/compat.h"
+#include "http/pool.h"
 #include "template/path.h"
 
 typedef enum RuleKind
@@ -241,24 +242,7 @@ rule_check_columns(const Rule *rule, const JsonbValue *value, RulePlace place)
 bool
 definition_header_is_ours(const char *name)
 {
-	static const char *const ours[] = {
-		"Connection", "Content-Length", "Expect", "Host", "Idempotency-Key", "Keep-Alive",
-		"Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade"
-	};
-
-	for (int i = 0; i < lengthof(ours); i++)
-	{
-		if (pg_strcasecmp(ours[i], name) == 0)
-			return true;
-	}
-	return false;
-}
-
-bool
-definition_header_is_name(const char *name)
-{
-	return *name != '\0' &&
-		name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.!#$%&'*+^`|~")] == '\0';
+	return http_header_is_reserved(name) || pg_strcasecmp(name, "Idempotency-Key") == 0;
 }
 
 static void
@@ -273,7 +257,7 @@ rule_check_headers(const JsonbValue *value, RulePlace place)
 		RulePlace	under = place_under(place, name);
 		char	   *text;
 
-		if (!definition_header_is_name(name))
+		if (!http_header_is_name(name))
 			rule_fail(place, "an object of header names", "A header's name has letters, digits and \"-\".");
 		if (definition_header_is_ours(name))
 			rule_fail(under, "left out", "This header is set by activate itself.");

@@ -39,7 +39,7 @@ static void settle_entry(DeliverEntry *entry, OutcomeKind kind, OutboxOp op, con
 static int
 low_water(const DeliverSync *sync)
 {
-	OutboxOp	op = deliver_mode_op(sync->declaration->sync->mode);
+	OutboxOp	op = outbox_mode_op(sync->declaration->sync->mode);
 
 	return Max(DELIVER_RENDER, 2 * deliver_sync_batch(sync, op));
 }
@@ -333,7 +333,7 @@ prepare_entry(DeliverEntry *entry, const Rendered *rendered, const DeliverKnown 
 {
 	const Sync *sync = entry->sync->declaration->sync;
 	OutboxIntent *head = deliver_entry_head(entry);
-	OutboxOp	op = deliver_mode_op(sync->mode);
+	OutboxOp	op = outbox_mode_op(sync->mode);
 	bool		forced;
 
 	entry->covered = count_covered(entry, &forced);

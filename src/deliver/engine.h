@@ -385,7 +385,6 @@ typedef enum DeliverDecision
 
 extern DeliverDecision deliver_decide(const Sync *sync, bool found, int64 hash, bool forced,
 									  bool uncertain, const DeliverKnown *known, OutboxOp *op);
-extern OutboxOp deliver_mode_op(SyncMode mode);
 extern void deliver_known(int64 sync, Jsonb **keys, int n, DeliverKnown *out, MemoryContext context);
 extern void deliver_message_id(uint8 *id, uint64 nonce, int64 sync, Jsonb *key, OutboxOp op, Jsonb *row);
 extern char *deliver_id_text(const uint8 *id, char *out);

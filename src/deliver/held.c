@@ -16,11 +16,11 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "core/identity.h"
+#include "core/own.h"
 #include "deliver/engine.h"
 #include "storage/condition_variable.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
@@ -50,7 +50,6 @@ static Datum deleted_keys(DeliverSync *sync, Datum keys);
 static void check_source(void *arg);
 static void hold_with_key(HeldWork *held, DeliverSync *sync, DeliverEntry **entries, int n, bool *waits);
 static void hold_entries(DeliverSync *sync, DeliverEntry **entries, int n, const bool *waits);
-static Datum call(const char *sql, int nargs, const Oid *types, const Datum *values, const char *nulls, bool *isnull);
 
 /* Has what one transaction may delete a limit? */
 bool
@@ -150,14 +149,14 @@ judge_one(HeldWork *held, DeliverSync *sync, Datum xid)
 	Datum		values[5] = {Int64GetDatum(sync->id), xid,
 	Int32GetDatum(min_deletes(sync)), Int32GetDatum(max_delete_percent(sync))};
 	bool		isnull;
-	Datum		keys = call("SELECT activate._captured_keys($1, $2, $3, $4)", 4, types, values, NULL, &isnull);
+	Datum		keys = own_value("SELECT activate._captured_keys($1, $2, $3, $4)", 4, types, values, NULL, &isnull);
 	MemoryContext previous;
 
 	if (isnull)
 		return;
 	types[4] = JSONBARRAYOID;
 	values[4] = deleted_keys(sync, keys);
-	if (!DatumGetBool(call("SELECT activate._captured_judge($1, $2, $5, $3, $4)", 5, types, values, NULL, &isnull)))
+	if (!DatumGetBool(own_value("SELECT activate._captured_judge($1, $2, $5, $3, $4)", 5, types, values, NULL, &isnull)))
 		return;
 	held->any = true;
 	previous = MemoryContextSwitchTo(engine->turn);
@@ -184,7 +183,6 @@ deleted_keys(DeliverSync *sync, Datum keys)
 	DeliverError error;
 	char	   *reason;
 	char	   *query = sync_query(check.sync, &reason);
-	bool		isnull;
 
 	if (query == NULL || !OidIsValid(check.sync->owner))
 		ereport(ERROR,
@@ -194,8 +192,7 @@ deleted_keys(DeliverSync *sync, Datum keys)
 	values[1] = deliver_text_array(check.sync->key, check.sync->nkeys);
 	values[2] = deliver_text_array(check.sync->key_types, check.sync->nkeys);
 	values[3] = deliver_key_operators(check.sync);
-	check.sql = TextDatumGetCString(call("SELECT activate._captured_deletes_sql($1, $2, $3, $4)",
-										 4, types, values, NULL, &isnull));
+	check.sql = own_text("SELECT activate._captured_deletes_sql($1, $2, $3, $4)", 4, types, values);
 	check.patience = (int) Min((int64) deliver_render_timeout * Min(1 << Min(sync->rests, 30), MOST_PATIENCE), INT_MAX);
 	if (!deliver_subtransaction(check_source, &check, &error))
 	{
@@ -271,7 +268,6 @@ hold_entries(DeliverSync *sync, DeliverEntry **entries, int n, const bool *waits
 	Datum		values[3];
 	ArrayBuildState *xids = initArrayResult(XID8OID, CurrentMemoryContext, false);
 	ArrayBuildState *ids = initArrayResult(INT8OID, CurrentMemoryContext, false);
-	bool		isnull;
 
 	for (int i = 0; i < n; i++)
 	{
@@ -291,30 +287,5 @@ hold_entries(DeliverSync *sync, DeliverEntry **entries, int n, const bool *waits
 	values[0] = Int64GetDatum(sync->id);
 	values[1] = makeArrayResult(xids, CurrentMemoryContext);
 	values[2] = makeArrayResult(ids, CurrentMemoryContext);
-	(void) call("SELECT activate._captured_hold($1, $2, $3)", 3, types, values, NULL, &isnull);
-}
-
-/* One of ours, as the extension's owner; its value in the caller's context. */
-static Datum
-call(const char *sql, int nargs, const Oid *types, const Datum *values, const char *nulls, bool *isnull)
-{
-	IdentityScope scope;
-	MemoryContext caller = CurrentMemoryContext;
-	Datum		result;
-
-	identity_enter_extension(&scope);
-	SPI_connect();
-	SPI_execute_with_args(sql, nargs, unconstify(Oid *, types), unconstify(Datum *, values), nulls, false, 1);
-	result = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, isnull);
-	if (!*isnull)
-	{
-		Form_pg_attribute attribute = TupleDescAttr(SPI_tuptable->tupdesc, 0);
-		MemoryContext previous = MemoryContextSwitchTo(caller);
-
-		result = datumCopy(result, attribute->attbyval, attribute->attlen);
-		MemoryContextSwitchTo(previous);
-	}
-	SPI_finish();
-	identity_leave(&scope);
-	return result;
+	(void) own_value("SELECT activate._captured_hold($1, $2, $3)", 3, types, values, NULL, NULL);
 }

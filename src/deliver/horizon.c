@@ -13,48 +13,40 @@
 #include "catalog/pg_type.h"
 #include "core/clock.h"
 #include "core/identity.h"
+#include "core/own.h"
 #include "deliver/engine.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #define HORIZON_STEP 10000
 
-static void
-horizon_execute(const char *sql, int64 number, int64 *result)
+static int64
+horizon_call(const char *sql, int64 number)
 {
-	IdentityScope scope;
 	Oid			types[2] = {INT4OID, INT8OID};
 	Datum		values[2] = {Int32GetDatum(engine->slot), Int64GetDatum(number)};
-	bool		isnull;
 
-	identity_enter_extension(&scope);
-	SPI_connect();
-	SPI_execute_with_args(sql, 2, types, values, NULL, false, 1);
-	if (result)
-		*result = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	SPI_finish();
-	identity_leave(&scope);
+	return own_int64(sql, 2, types, values);
 }
 
 static void
 read_work(void *arg)
 {
 	if (OidIsValid(identity_extension()))
-		horizon_execute("SELECT activate._horizon_get($1, $2::integer)", engine->deliverers,
-						&engine->horizon_before);
+		engine->horizon_before = horizon_call("SELECT activate._horizon_get($1, $2::integer)", engine->deliverers);
 }
 
 static void
 write_work(void *arg)
 {
-	horizon_execute("SELECT activate._horizon_set($1, $2)", *(int64 *) arg, NULL);
+	(void) horizon_call("SELECT activate._horizon_set($1, $2)", *(int64 *) arg);
 	ForceSyncCommit();
 }
 
 static void
 clear_work(void *arg)
 {
-	horizon_execute("SELECT activate._horizon_clear($1, $2)", engine->horizon_before, NULL);
+	(void) horizon_call("SELECT activate._horizon_clear($1, $2)", engine->horizon_before);
 }
 
 /* At the start: what the process before us left, if it did not end in order. */

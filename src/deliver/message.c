@@ -15,22 +15,6 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
-/* The operation of a row that is there. */
-OutboxOp
-deliver_mode_op(SyncMode mode)
-{
-	switch (mode)
-	{
-		case SYNC_INSERT:
-		case SYNC_APPEND:
-			return OUTBOX_INSERT;
-		case SYNC_UPDATE:
-			return OUTBOX_UPDATE;
-		default:
-			return OUTBOX_UPSERT;
-	}
-}
-
 /*
  * The table of SEMANTICS 1.  uncertain: a message of this key may have reached
  * the target since, so that what was sent last says nothing of what it holds.
@@ -39,7 +23,7 @@ DeliverDecision
 deliver_decide(const Sync *sync, bool found, int64 hash, bool forced, bool uncertain,
 			   const DeliverKnown *known, OutboxOp *op)
 {
-	*op = deliver_mode_op(sync->mode);
+	*op = outbox_mode_op(sync->mode);
 	if (!found)
 	{
 		if (sync->mode == SYNC_MIRROR || sync->mode == SYNC_REPLACE)

@@ -13,6 +13,7 @@
 #include "catalog/pg_type.h"
 #include "core/compat.h"
 #include "core/identity.h"
+#include "core/own.h"
 #include "deliver/engine.h"
 #include "funcapi.h"
 #include "utils/array.h"
@@ -164,22 +165,13 @@ preview_render(Preview *preview)
 static char *
 first_rows_sql(const Sync *sync, const char *query)
 {
-	IdentityScope scope;
 	Oid			types[3] = {TEXTOID, TEXTARRAYOID, TEXTARRAYOID};
 	Datum		values[3];
-	MemoryContext caller = CurrentMemoryContext;
-	char	   *sql;
 
 	values[0] = CStringGetTextDatum(query);
 	values[1] = deliver_text_array(sync->key, sync->nkeys);
 	values[2] = deliver_text_array(sync->columns, sync->ncolumns);
-	identity_enter_extension(&scope);
-	SPI_connect();
-	SPI_execute_with_args("SELECT activate._preview_sql($1, $2, $3)", 3, types, values, NULL, true, 1);
-	sql = MemoryContextStrdup(caller, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
-	SPI_finish();
-	identity_leave(&scope);
-	return sql;
+	return own_text("SELECT activate._preview_sql($1, $2, $3)", 3, types, values);
 }
 
 static void
@@ -253,7 +245,7 @@ preview_decide(Preview *preview, ConnectorRow *rows)
 		bool		event = from->body != NULL || sync->implicit;
 
 		if (event)
-			to->op = from->op == OUTBOX_CHANGE ? deliver_mode_op(sync->mode) : from->op;
+			to->op = from->op == OUTBOX_CHANGE ? outbox_mode_op(sync->mode) : from->op;
 		else if (from->rendered.error || from->rendered.duplicate ||
 				 deliver_decide(sync, from->rendered.found, from->rendered.hash, from->forced, false,
 								&known[i], &to->op) != DECIDED_SEND)

@@ -416,7 +416,7 @@ deliver_queue_window(const DeliverSync *sync)
 	if (sync->nwaiting >= DELIVER_WAITING)
 		return 0;
 	if (sync->declaration)
-		window = Max(window, 2 * deliver_sync_batch(sync, deliver_mode_op(sync->declaration->sync->mode)));
+		window = Max(window, 2 * deliver_sync_batch(sync, outbox_mode_op(sync->declaration->sync->mode)));
 	return window - sync->nfresh - deliver_ready_total(sync) - sync->nbusy;
 }
 

@@ -65,6 +65,10 @@ extern HttpRequest *http_request_create(MemoryContext context, const char *metho
 /* Refuses CR, LF and NUL in name or value (22023). */
 extern void http_request_header(HttpRequest *request, const char *name, const char *value);
 
+/* Is it a token of RFC 9110; is it one that frames the message or belongs to the connection, so that only we write it? */
+extern bool http_header_is_name(const char *name);
+extern bool http_header_is_reserved(const char *name);
+
 /* The nth header set so far, "Name: value" or "Name;" (empty), or NULL: to show a request that is not sent. */
 extern const char *http_request_header_at(const HttpRequest *request, int n);
 

@@ -22,12 +22,6 @@ static const char *const valid_methods[] = {
 	"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 };
 
-/* They frame the message or belong to the connection: libcurl writes them. */
-static const char *const reserved_headers[] = {
-	"Connection", "Content-Length", "Expect", "Host", "Keep-Alive", "Proxy-Authorization",
-	"Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade"
-};
-
 static void request_check_method(const char *method);
 static void request_check_header(const char *name, const char *value);
 static void transfer_add_line(HttpTransfer *transfer, const char *line);
@@ -136,23 +130,42 @@ transfer_add_line(HttpTransfer *transfer, const char *line)
 }
 
 /* The value may be a secret, so it is never shown; the name is, once it is known to be one. */
-static void
-request_check_header(const char *name, const char *value)
+bool
+http_header_is_name(const char *name)
 {
 	static const char token[] = "!#$%&'*+-.^_`|~0123456789"
 	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-	if (*name == '\0' || name[strspn(name, token)] != '\0')
+	return *name != '\0' && name[strspn(name, token)] == '\0';
+}
+
+bool
+http_header_is_reserved(const char *name)
+{
+	static const char *const reserved[] = {
+		"Connection", "Content-Length", "Expect", "Host", "Keep-Alive", "Proxy-Authorization",
+		"Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade"
+	};
+
+	for (int i = 0; i < lengthof(reserved); i++)
+		if (pg_strcasecmp(name, reserved[i]) == 0)
+			return true;
+	return false;
+}
+
+static void
+request_check_header(const char *name, const char *value)
+{
+	if (!http_header_is_name(name))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("name of an HTTP header is not valid"),
 				 errhint("Names consist of letters, digits and any of !#$%%&'*+-.^_`|~.")));
-	for (int i = 0; i < lengthof(reserved_headers); i++)
-		if (pg_strcasecmp(name, reserved_headers[i]) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("HTTP header \"%s\" cannot be set", name),
-					 errhint("It is written by activate itself.")));
+	if (http_header_is_reserved(name))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("HTTP header \"%s\" cannot be set", name),
+				 errhint("It is written by activate itself.")));
 	for (const char *p = value; *p; p++)
 		if (((unsigned char) *p < ' ' && *p != '\t') || *p == 0x7f)
 			ereport(ERROR,

@@ -14,6 +14,7 @@
 #include "catalog/progress.h"
 #include "core/errors.h"
 #include "core/identity.h"
+#include "core/own.h"
 #include "executor/spi.h"
 #include "load/load.h"
 #include "utils/array.h"
@@ -44,7 +45,6 @@ static char *statement_text(const Sync *sync, int64 run, bool full);
 static void read_counts(const Sync *sync, HeapTuple tuple, TupleDesc desc, RunCounts *counts);
 static void collect_row(Batch *batch, HeapTuple tuple, TupleDesc desc, RunCounts *counts);
 static void write_batch(Batch *batch);
-static void own_call(const char *query, int nargs, Oid *types, Datum *values);
 static void refuse_useless_source(const Sync *sync, const RunCounts *counts);
 
 void
@@ -99,14 +99,11 @@ load_run(const Sync *sync, int64 run, bool full, RunCounts *counts)
 static char *
 statement_text(const Sync *sync, int64 run, bool full)
 {
-	IdentityScope scope;
-	MemoryContext context = CurrentMemoryContext;
 	Oid			begin_types[2] = {INT8OID, INT8OID};
 	Oid			types[3] = {INT8OID, TEXTOID, BOOLOID};
 	Datum		values[3];
 	char	   *reason;
 	char	   *query = sync_query(sync, &reason);
-	char	   *statement;
 
 	if (query == NULL)
 		ereport(ERROR,
@@ -115,17 +112,11 @@ statement_text(const Sync *sync, int64 run, bool full)
 	values[0] = Int64GetDatum(sync->id);
 	values[1] = Int64GetDatum(run);
 	/* what an earlier comparison found wrong with the source is found again, or mended */
-	own_call("SELECT activate._plan_begin($1, $2)", 2, begin_types, values);
+	(void) own_value("SELECT activate._plan_begin($1, $2)", 2, begin_types, values, NULL, NULL);
 
 	values[1] = CStringGetTextDatum(query);
 	values[2] = BoolGetDatum(full);
-	identity_enter_extension(&scope);
-	SPI_connect();
-	SPI_execute_with_args("SELECT activate._load_sql($1, $2, $3)", 3, types, values, NULL, false, 1);
-	statement = MemoryContextStrdup(context, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
-	SPI_finish();
-	identity_leave(&scope);
-	return statement;
+	return own_text("SELECT activate._load_sql($1, $2, $3)", 3, types, values);
 }
 
 static void
@@ -145,7 +136,7 @@ read_counts(const Sync *sync, HeapTuple tuple, TupleDesc desc, RunCounts *counts
 	values[0] = Int64GetDatum(sync->id);
 	values[1] = SPI_getbinval(tuple, desc, COL_MARK, &isnull);
 	if (!isnull)
-		own_call("SELECT activate._load_marked($1, $2)", 2, types, values);
+		(void) own_value("SELECT activate._load_marked($1, $2)", 2, types, values, NULL, NULL);
 }
 
 static void
@@ -184,28 +175,15 @@ write_batch(Batch *batch)
 		values[2] = text_array(batch->codes, batch->nkeys);
 		values[3] = PointerGetDatum(construct_array(batch->counts, batch->nkeys, INT8OID,
 													sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-		own_call("SELECT activate._plan_reject($1, $2, $3, $4)", 4, types, values);
+		(void) own_value("SELECT activate._plan_reject($1, $2, $3, $4)", 4, types, values, NULL, NULL);
 	}
 	if (batch->nmarks > 0)
 	{
 		/* all of them are written anew by each run: no value to prune by is needed */
 		values[1] = values[2] = text_array(batch->marks, batch->nmarks);
-		own_call("SELECT activate._plan_marks($1, $2, $3)", 3, mark_types, values);
+		(void) own_value("SELECT activate._plan_marks($1, $2, $3)", 3, mark_types, values, NULL, NULL);
 	}
 	batch->nkeys = batch->nmarks = 0;
-}
-
-/* A function of ours, as the extension. */
-static void
-own_call(const char *query, int nargs, Oid *types, Datum *values)
-{
-	IdentityScope scope;
-
-	identity_enter_extension(&scope);
-	SPI_connect();
-	SPI_execute_with_args(query, nargs, types, values, NULL, false, 0);
-	SPI_finish();
-	identity_leave(&scope);
 }
 
 static void

@@ -83,6 +83,21 @@ outbox_op_name(OutboxOp op)
 	elog(ERROR, "unknown operation of an intent: %d", (int) op);
 }
 
+OutboxOp
+outbox_mode_op(SyncMode mode)
+{
+	switch (mode)
+	{
+		case SYNC_INSERT:
+		case SYNC_APPEND:
+			return OUTBOX_INSERT;
+		case SYNC_UPDATE:
+			return OUTBOX_UPDATE;
+		default:
+			return OUTBOX_UPSERT;
+	}
+}
+
 void
 outbox_cursor_reset(OutboxCursor *cursor)
 {

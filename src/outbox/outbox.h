@@ -14,6 +14,7 @@
 #define ACTIVATE_OUTBOX_H
 
 #include "access/transam.h"
+#include "catalog/sync.h"
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
@@ -29,6 +30,9 @@ typedef enum OutboxOp
 } OutboxOp;
 
 extern const char *outbox_op_name(OutboxOp op);
+
+/* What a mode does with a row that is there (activate._mode_op() in SQL). */
+extern OutboxOp outbox_mode_op(SyncMode mode);
 
 extern void outbox_init(void);
 

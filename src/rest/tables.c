@@ -11,7 +11,7 @@
 #include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
-#include "core/identity.h"
+#include "core/own.h"
 #include "executor/spi.h"
 #include "rest/rest.h"
 #include "utils/builtins.h"
@@ -37,7 +37,6 @@ tables_check_unused(Oid relation, const char *column, const char *verb)
 	Oid			types[] = {REGCLASSOID, NAMEOID};
 	NameData	name;
 	Datum		values[2];
-	IdentityScope scope;
 	char	   *users;
 
 	namestrcpy(&name, column);
@@ -45,12 +44,7 @@ tables_check_unused(Oid relation, const char *column, const char *verb)
 	values[1] = NameGetDatum(&name);
 
 	/* All syncs, whoever owns them. */
-	identity_enter_extension(&scope);
-	SPI_connect();
-	if (SPI_execute_with_args("SELECT activate._column_users($1, $2)", 2, types, values, NULL, true, 1)
-		!= SPI_OK_SELECT)
-		elog(ERROR, "could not look for users of a column");
-	users = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	users = own_text("SELECT activate._column_users($1, $2)", 2, types, values);
 	if (users != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
@@ -58,8 +52,6 @@ tables_check_unused(Oid relation, const char *column, const char *verb)
 						rest_table_name(relation)),
 				 errdetail("It may be used by sync %s.", users),
 				 errhint("Keep the column in the object's definition, or declare the sync without it first.")));
-	SPI_finish();
-	identity_leave(&scope);
 }
 
 static const ConnectorObjectColumn *

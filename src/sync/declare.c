@@ -10,7 +10,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "core/compat.h"
-#include "executor/spi.h"
+#include "core/own.h"
 #include "miscadmin.h"
 #include "sync/declare.h"
 #include "sync/verbs.h"
@@ -223,16 +223,11 @@ check_trigger_source(const Declaration *declaration)
 static void
 check_schedule(const Declaration *declaration)
 {
-	IdentityScope scope;
 	Oid			type = TEXTOID;
 	Datum		value;
 
 	if (declaration->schedule == NULL)
 		return;
 	value = CStringGetTextDatum(declaration->schedule);
-	identity_enter_extension(&scope);
-	SPI_connect();
-	SPI_execute_with_args("SELECT activate._check_schedule($1)", 1, &type, &value, NULL, false, 1);
-	SPI_finish();
-	identity_leave(&scope);
+	(void) own_value("SELECT activate._check_schedule($1)", 1, &type, &value, NULL, NULL);
 }

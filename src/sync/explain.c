@@ -85,8 +85,7 @@ static void
 describe_calls(ReturnSetInfo *result, const Sync *sync, const RunCounts *counts)
 {
 	Connector  *connector = connector_load(sync->target_rel, CurrentMemoryContext);
-	OutboxOp	op = sync->mode == SYNC_UPDATE ? OUTBOX_UPDATE :
-		sync->mode == SYNC_INSERT || sync->mode == SYNC_APPEND ? OUTBOX_INSERT : OUTBOX_UPSERT;
+	OutboxOp	op = outbox_mode_op(sync->mode);
 	const ConnectorWrite *write = connector_write(connector, op);
 	int			batch = sync_option_int(sync, "batch", 0);
 	int64		rows = counts->inserted + counts->updated;

@@ -12,6 +12,7 @@
 #include "catalog/analyze.h"
 #include "catalog/pg_type.h"
 #include "core/compat.h"
+#include "core/own.h"
 #include "core/shared.h"
 #include "executor/spi.h"
 #include "outbox/outbox.h"
@@ -51,10 +52,8 @@ Datum
 activate_discard(PG_FUNCTION_ARGS)
 {
 	Sync	   *sync = verb_sync(fcinfo);
-	IdentityScope scope;
 	Oid			types[2] = {INT8OID, INT8ARRAYOID};
 	Datum		values[2];
-	bool		isnull;
 	int64		count;
 
 	/* what this transaction enqueued is there to be seen */
@@ -62,12 +61,7 @@ activate_discard(PG_FUNCTION_ARGS)
 	values[0] = Int64GetDatum(sync->id);
 	values[1] = matching_ids(sync, "activate.outbox", filter_argument(fcinfo));
 
-	identity_enter_extension(&scope);
-	SPI_connect();
-	SPI_execute_with_args("SELECT activate._discard($1, $2)", 2, types, values, NULL, false, 1);
-	count = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	SPI_finish();
-	identity_leave(&scope);
+	count = own_int64("SELECT activate._discard($1, $2)", 2, types, values);
 	outbox_forget_keys();
 	shared_announce_at_commit();
 	PG_RETURN_INT64(count);

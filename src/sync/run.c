@@ -14,7 +14,7 @@
 #include "catalog/pg_type.h"
 #include "catalog/progress.h"
 #include "core/compat.h"
-#include "executor/spi.h"
+#include "core/own.h"
 #include "load/load.h"
 #include "miscadmin.h"
 #include "sync/verbs.h"
@@ -156,7 +156,6 @@ run_start(const Sync *sync)
 static void
 run_finish(int64 run, const RunCounts *counts, const char *error)
 {
-	IdentityScope scope;
 	Oid			types[8] = {INT8OID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTOID};
 	Datum		values[8];
 	char		nulls[9] = "        ";
@@ -171,13 +170,7 @@ run_finish(int64 run, const RunCounts *counts, const char *error)
 	values[7] = error ? CStringGetTextDatum(error) : (Datum) 0;
 	if (error == NULL)
 		nulls[7] = 'n';
-
-	identity_enter_extension(&scope);
-	SPI_connect();
-	SPI_execute_with_args("SELECT activate._run_finish($1, $2, $3, $4, $5, $6, $7, $8)",
-						  8, types, values, nulls, false, 0);
-	SPI_finish();
-	identity_leave(&scope);
+	(void) own_value("SELECT activate._run_finish($1, $2, $3, $4, $5, $6, $7, $8)", 8, types, values, nulls, NULL);
 }
 
 static void

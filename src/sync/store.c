@@ -8,8 +8,8 @@
 #include "capture/capture.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "core/own.h"
 #include "core/shared.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "sync/declare.h"
@@ -25,7 +25,6 @@ static void forget(const Sync *old);
 int64
 declare_store(const Declaration *declaration)
 {
-	IdentityScope scope;
 	Oid			type = JSONBOID;
 	Datum		json = JsonbPGetDatum(as_json(declaration));
 	bool		isnull;
@@ -38,18 +37,13 @@ declare_store(const Declaration *declaration)
 			forget(declaration->old);
 	}
 
-	identity_enter_extension(&scope);
-	SPI_connect();
-	SPI_execute_with_args("SELECT activate._store($1)", 1, &type, &json, NULL, false, 1);
-	id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	id = DatumGetInt64(own_value("SELECT activate._store($1)", 1, &type, &json, NULL, &isnull));
 	if (isnull)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("could not declare sync \"%s\": another transaction has declared one of that name meanwhile",
 						declaration->name),
 				 errhint("Look at that one, then try again.")));
-	SPI_finish();
-	identity_leave(&scope);
 
 	/* read again: capture sees what every later reader will see */
 	capture_install(sync_load(id, CurrentMemoryContext));

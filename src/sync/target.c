@@ -13,6 +13,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_foreign_server.h"
 #include "core/compat.h"
+#include "core/own.h"
 #include "executor/spi.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
@@ -86,7 +87,6 @@ declare_open_target(Declaration *declaration)
 static void
 refuse_misspelt_object(const Declaration *declaration, const RangeVar *name)
 {
-	IdentityScope scope;
 	char	   *objects;
 	Oid			schema;
 	Oid			type = OIDOID;
@@ -102,17 +102,12 @@ refuse_misspelt_object(const Declaration *declaration, const RangeVar *name)
 				 errhint("Web APIs are made known by activate_target(), schemas by CREATE SCHEMA.")));
 
 	value = ObjectIdGetDatum(schema);
-	identity_enter_extension(&scope);
-	SPI_connect();
-	SPI_execute_with_args("SELECT activate._objects_of_schema($1)", 1, &type, &value, NULL, false, 1);
-	objects = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
+	objects = own_text("SELECT activate._objects_of_schema($1)", 1, &type, &value);
 	if (objects)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("target \"%s\" does not exist", declaration->target),
 				 errhint("Objects of this API are: %s.", objects)));
-	SPI_finish();
-	identity_leave(&scope);
 }
 
 /* Columns that can be given a value: neither generated nor read-only in the API. */
@@ -224,8 +219,7 @@ static void
 check_operations(const Declaration *declaration)
 {
 	static const OutboxOp operations[] = {OUTBOX_INSERT, OUTBOX_UPDATE, OUTBOX_UPSERT, OUTBOX_DELETE};
-	OutboxOp	write = declaration->mode == SYNC_UPDATE ? OUTBOX_UPDATE :
-		declaration->mode == SYNC_INSERT || declaration->mode == SYNC_APPEND ? OUTBOX_INSERT : OUTBOX_UPSERT;
+	OutboxOp	write = outbox_mode_op(declaration->mode);
 	bool		deletes = declaration->mode == SYNC_MIRROR || declaration->mode == SYNC_REPLACE;
 	bool		can_delete = connector_write(declaration->connector, OUTBOX_DELETE) != NULL &&
 		declaration->connector->format != FORMAT_ROW;

@@ -7,9 +7,8 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "core/guc.h"
-#include "core/identity.h"
+#include "core/own.h"
 #include "core/shared.h"
-#include "executor/spi.h"
 #include "outbox/outbox.h"
 #include "sync/verbs.h"
 #include "utils/builtins.h"
@@ -66,26 +65,12 @@ sync_forget(int64 id)
 int64
 verb_count(const char *query, int64 id, const char *text)
 {
-	IdentityScope scope;
 	Oid			types[2] = {INT8OID, TEXTOID};
 	Datum		values[2] = {Int64GetDatum(id), (Datum) 0};
-	int64		result = 0;
-	bool		isnull;
 
 	if (text)
 		values[1] = CStringGetTextDatum(text);
-	identity_enter_extension(&scope);
-	SPI_connect();
-	SPI_execute_with_args(query, text ? 2 : 1, types, values, NULL, false, 0);
-	if (SPI_processed > 0 && SPI_tuptable)
-	{
-		result = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-		if (isnull)
-			result = 0;
-	}
-	SPI_finish();
-	identity_leave(&scope);
-	return result;
+	return own_int64(query, text ? 2 : 1, types, values);
 }
 
 static bool
