@@ -142,24 +142,29 @@ ALTER SEQUENCE activate.rejection_id_seq OWNED BY activate.rejection.id;
 CREATE INDEX rejection_sync_key_idx ON activate.rejection (sync, key);
 COMMENT ON TABLE activate.rejection IS 'dead letters: rows that the target, a gate or the rendering refused for good';
 
-CREATE SEQUENCE activate.receipt_id_seq;
-CREATE TABLE activate.receipt
+-- Messages of a sync with the same outcome share a row, 100 at most: by that the
+-- sequence counts, so that each has an id.  A pack that fits its page stays there.
+CREATE SEQUENCE activate.receipt_id_seq INCREMENT 100;
+CREATE TABLE activate._receipt
 (
-	id				bigint PRIMARY KEY DEFAULT nextval('activate.receipt_id_seq'),
+	id				bigint PRIMARY KEY DEFAULT nextval('activate.receipt_id_seq'),	-- of the first
 	sync			bigint NOT NULL,
-	key				jsonb NOT NULL,
+	n				integer NOT NULL CHECK (n BETWEEN 1 AND 100),
+	calls			integer NOT NULL,	-- requests whose first outcome is here
+	newest			timestamptz NOT NULL,
 	op				text NOT NULL,
 	outcome			text NOT NULL CHECK (outcome IN ('delivered', 'warned', 'rejected', 'retried', 'ambiguous', 'superseded', 'skipped')),
 	code			text,
-	idempotency_key	text,
-	sent_at			timestamptz NOT NULL,
-	latency			interval
-);
-ALTER SEQUENCE activate.receipt_id_seq OWNED BY activate.receipt.id;
-CREATE INDEX receipt_sync_idx ON activate.receipt (sync, sent_at);
+	keys			jsonb[] NOT NULL,
+	ids				uuid[] NOT NULL,
+	times			timestamptz[] NOT NULL,
+	latencies		bigint[] NOT NULL	-- microseconds; NULL: no request was made
+) WITH (toast_tuple_target = 8160);
+ALTER SEQUENCE activate.receipt_id_seq OWNED BY activate._receipt.id;
+CREATE INDEX receipt_sync_idx ON activate._receipt (sync, newest);
 -- for housekeeping, which forgets the oldest of all
-CREATE INDEX receipt_sent_at_idx ON activate.receipt USING brin (sent_at);
-COMMENT ON TABLE activate.receipt IS 'delivery log, kept for activate.receipt_retention';
+CREATE INDEX receipt_newest_idx ON activate._receipt USING brin (newest);
+COMMENT ON TABLE activate._receipt IS 'private: delivery log, packed, behind activate.receipt';
 
 CREATE TABLE activate.connector
 (
@@ -227,7 +232,7 @@ DO $$
 DECLARE
 	t text;
 BEGIN
-	FOREACH t IN ARRAY ARRAY['run', '_outbox', '_retry', '_sent', 'rejection', 'receipt', '_watermark', '_seen', '_tick'] LOOP
+	FOREACH t IN ARRAY ARRAY['run', '_outbox', '_retry', '_sent', 'rejection', '_receipt', '_watermark', '_seen', '_tick'] LOOP
 		EXECUTE format('ALTER TABLE activate.%I ENABLE ROW LEVEL SECURITY', t);
 		EXECUTE format('CREATE POLICY own ON activate.%I FOR SELECT USING '
 			'(sync IN (SELECT s.id FROM activate.sync s))', t);

@@ -131,28 +131,6 @@ COMMENT ON FUNCTION activate._settle_rejected(bigint[], jsonb[], text[], jsonb[]
 	'private: the target, or rendering, refused these rows for good';
 REVOKE ALL ON FUNCTION activate._settle_rejected(bigint[], jsonb[], text[], jsonb[], text[], text[], integer[], bigint[], timestamptz[], integer[]) FROM PUBLIC;
 
--- API: Private.  Latencies are in microseconds; NULL: no request was made.
-CREATE FUNCTION activate._settle_receipts(syncs bigint[], keys jsonb[], ops text[], outcomes text[], codes text[],
-	ids text[], times timestamptz[], latencies bigint[]) RETURNS void
-LANGUAGE plpgsql
-SET search_path = pg_catalog, activate, pg_temp
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
-SET jit = off
-AS $$
-BEGIN
-	INSERT INTO activate.receipt (sync, key, op, outcome, code, idempotency_key, sent_at, latency)
-	SELECT u.sync, u.key, u.op, u.outcome, u.code, u.id, u.sent_at, u.latency * interval '1 microsecond'
-	  FROM unnest(syncs, keys, ops, outcomes, codes, ids, times, latencies) WITH ORDINALITY
-		AS u(sync, key, op, outcome, code, id, sent_at, latency, ord)
-	 WHERE EXISTS (SELECT FROM activate.sync y WHERE y.id = u.sync)
-	 ORDER BY u.ord;
-END
-$$;
-COMMENT ON FUNCTION activate._settle_receipts(bigint[], jsonb[], text[], text[], text[], text[], timestamptz[], bigint[]) IS
-	'private: appends to the delivery log';
-REVOKE ALL ON FUNCTION activate._settle_receipts(bigint[], jsonb[], text[], text[], text[], text[], timestamptz[], bigint[]) FROM PUBLIC;
-
 -- API: Private.
 CREATE FUNCTION activate._horizon_set(slot integer, upto bigint) RETURNS void
 LANGUAGE sql

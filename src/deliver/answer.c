@@ -18,6 +18,7 @@ typedef struct Answered
 	int64		retry_after_ms;
 	bool		resting;		/* the target is down: no attempt is used up */
 	bool		split;			/* what failed comes again in halves */
+	bool		has_outcome;	/* of one of its rows */
 } Answered;
 
 static void read_answer(Answered *answered);
@@ -190,6 +191,8 @@ outcome_of(Answered *answered, int i, OutcomeKind kind)
 	outcome->image = call->declaration->image;
 	outcome->latency_us = call->request->latency_us;
 	outcome->at = call->sent_at;
+	outcome->opens_call = !answered->has_outcome;
+	answered->has_outcome = true;
 	return outcome;
 }
 

@@ -237,6 +237,7 @@ typedef struct DeliverOutcome
 	TimestampTz at;
 	TimestampTz due_at;			/* of those put off */
 	int64		latency_us;		/* -1: none */
+	bool		opens_call;		/* the first outcome of its call */
 } DeliverOutcome;
 
 typedef struct DeliverEngine
@@ -411,6 +412,9 @@ extern bool deliver_send(TimestampTz now);
 extern void deliver_call_stalls(TimestampTz now);
 extern void deliver_call_end(DeliverCall *call);
 extern void deliver_receive(HttpRequest *request);
+
+/* receipt.c */
+extern void deliver_receipts_write(const DeliverOutcome *outcomes, int n);
 
 /* settle.c */
 extern DeliverOutcome *deliver_outcome(DeliverEntry *entry, OutcomeKind kind);

@@ -43,8 +43,6 @@ STATEMENT("_settle_forgiven", INT8OID, JSONBOID);
 static SettleStatement rejected_statement =
 STATEMENT("_settle_rejected", INT8OID, JSONBOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID, INT4OID, INT8OID, TIMESTAMPTZOID,
 		  INT4OID);
-static SettleStatement receipt_statement =
-STATEMENT("_settle_receipts", INT8OID, JSONBOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, TIMESTAMPTZOID, INT8OID);
 
 /* The arrays of one execution. */
 typedef struct SettleRows
@@ -282,44 +280,6 @@ rows_write(SettleRows *rows)
 	SPI_execute_plan(statement->plan, arrays, NULL, false, 0);
 }
 
-static const char *
-receipt_name(OutcomeKind kind)
-{
-	switch (kind)
-	{
-		case OUTCOME_DELIVERED:
-			return "delivered";
-		case OUTCOME_REJECTED:
-			return "rejected";
-		case OUTCOME_SKIPPED:
-			return "skipped";
-		case OUTCOME_SUPERSEDED:
-		case OUTCOME_OVERTAKEN:
-			return "superseded";
-		case OUTCOME_RETRIED:
-			return "retried";
-		case OUTCOME_AMBIGUOUS:
-		case OUTCOME_NOTED:
-			return "ambiguous";
-	}
-	return NULL;
-}
-
-static void
-add_receipt(SettleRows *rows, const DeliverOutcome *outcome)
-{
-	char		id[DELIVER_ID_TEXT];
-
-	rows_set_key(rows, outcome);
-	rows_set(rows, 2, CStringGetTextDatum(outbox_op_name(outcome->op)), false);
-	rows_set(rows, 3, CStringGetTextDatum(receipt_name(outcome->kind)), false);
-	rows_set_text(rows, 4, outcome->code);
-	rows_set_text(rows, 5, outcome->has_id ? deliver_id_text(outcome->id, id) : NULL);
-	rows_set(rows, 6, TimestampTzGetDatum(outcome->at), false);
-	rows_set(rows, 7, Int64GetDatum(outcome->latency_us), outcome->latency_us < 0);
-	rows->n++;
-}
-
 static void
 add_sent(SettleRows *rows, const DeliverOutcome *outcome)
 {
@@ -358,13 +318,11 @@ settle_work(void *arg)
 {
 	const SettleRange *range = arg;
 	IdentityScope scope;
-	SettleRows	receipts;
 	SettleRows	sent;
 	SettleRows	gone;
 	SettleRows	forgiven;
 	SettleRows	rejected;
 
-	rows_begin(&receipts, &receipt_statement, range->n);
 	rows_begin(&sent, &sent_statement, range->n);
 	rows_begin(&gone, &gone_statement, range->n);
 	rows_begin(&forgiven, &forgiven_statement, range->n);
@@ -373,7 +331,6 @@ settle_work(void *arg)
 	{
 		const DeliverOutcome *outcome = &range->outcomes[i];
 
-		add_receipt(&receipts, outcome);
 		if (outcome->kind == OUTCOME_REJECTED)
 			add_rejected(&rejected, outcome);
 		if ((outcome->kind != OUTCOME_REJECTED && outcome->kind != OUTCOME_DELIVERED) ||
@@ -399,7 +356,7 @@ settle_work(void *arg)
 	rows_write(&gone);
 	rows_write(&forgiven);
 	rows_write(&rejected);
-	rows_write(&receipts);
+	deliver_receipts_write(range->outcomes, range->n);
 	SPI_finish();
 	identity_leave(&scope);
 }

@@ -84,8 +84,8 @@ SELECT s.name,
 	runs.last_run,
 	runs.last_success,
 	clock_timestamp() - o.oldest AS lag,
-	r.p50_ms,
-	r.p99_ms
+	l.p50_ms,
+	l.p99_ms
   FROM activate.sync s
   LEFT JOIN pg_catalog.pg_foreign_table f ON f.ftrelid = s.target_rel AND s.kind = 'api'
   LEFT JOIN pg_catalog.pg_foreign_server v ON v.oid = f.ftserver
@@ -96,15 +96,15 @@ SELECT s.name,
 	SELECT count(*) AS pending, count(*) FILTER (WHERE b.held) AS held, min(b.enqueued_at) AS oldest
 	  FROM activate._outbox b WHERE b.sync = s.id) o
  CROSS JOIN LATERAL (
-	SELECT count(*) FILTER (WHERE c.outcome IN ('delivered', 'warned')) AS delivered,
-		count(*) FILTER (WHERE c.outcome = 'retried') AS retried,
-		-- the rows of one call were sent and answered at the same moment
-		count(DISTINCT (c.sent_at, c.latency)) FILTER (WHERE c.latency IS NOT NULL) AS requests,
-		round(1000 * extract(epoch FROM percentile_cont(0.5) WITHIN GROUP (ORDER BY c.latency)
-			FILTER (WHERE c.outcome IN ('delivered', 'warned'))), 1) AS p50_ms,
-		round(1000 * extract(epoch FROM percentile_cont(0.99) WITHIN GROUP (ORDER BY c.latency)
-			FILTER (WHERE c.outcome IN ('delivered', 'warned'))), 1) AS p99_ms
-	  FROM activate.receipt c WHERE c.sync = s.id) r
+	SELECT coalesce(sum(c.n) FILTER (WHERE c.outcome IN ('delivered', 'warned')), 0) AS delivered,
+		coalesce(sum(c.n) FILTER (WHERE c.outcome = 'retried'), 0) AS retried,
+		coalesce(sum(c.calls), 0) AS requests
+	  FROM activate._receipt c WHERE c.sync = s.id) r
+ CROSS JOIN LATERAL (
+	SELECT round(percentile_cont(0.5) WITHIN GROUP (ORDER BY u.latency)::numeric / 1000, 1) AS p50_ms,
+		round(percentile_cont(0.99) WITHIN GROUP (ORDER BY u.latency)::numeric / 1000, 1) AS p99_ms
+	  FROM activate._receipt c CROSS JOIN LATERAL unnest(c.latencies) u(latency)
+	 WHERE c.sync = s.id AND c.outcome IN ('delivered', 'warned')) l
  CROSS JOIN LATERAL (
 	SELECT max(u.started_at) AS last_run, max(u.finished_at) FILTER (WHERE u.status = 'succeeded') AS last_success
 	  FROM activate.run u WHERE u.sync = s.id) runs

@@ -2,8 +2,8 @@
 CREATE FUNCTION activate._housekeep() RETURNS void
 LANGUAGE sql
 BEGIN ATOMIC
-	DELETE FROM activate.receipt r
-	 WHERE r.sent_at < clock_timestamp() - current_setting('activate.receipt_retention')::interval;
+	DELETE FROM activate._receipt r
+	 WHERE r.newest < clock_timestamp() - current_setting('activate.receipt_retention')::interval;
 	-- the last run of each sync stays, however old: it is its state
 	DELETE FROM activate.run r
 	 WHERE r.finished_at < clock_timestamp() - current_setting('activate.run_retention')::interval

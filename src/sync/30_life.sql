@@ -2,7 +2,7 @@ CREATE FUNCTION activate._drop(sync bigint) RETURNS void
 LANGUAGE sql
 BEGIN ATOMIC
 	DELETE FROM activate.run r WHERE r.sync = _drop.sync;
-	DELETE FROM activate.receipt r WHERE r.sync = _drop.sync;
+	DELETE FROM activate._receipt r WHERE r.sync = _drop.sync;
 	DELETE FROM activate._tick t WHERE t.sync = _drop.sync;
 	DELETE FROM activate.sync s WHERE s.id = _drop.sync;
 END;
