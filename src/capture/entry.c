@@ -147,11 +147,11 @@ static char *
 entry_load_key(CaptureEntry *entry, Relation relation)
 {
 	Sync	   *sync = entry->sync;
-	Query	   *query = castNode(Query, stringToNode(sync->query_tree));
+	Query	   *query = sync_tree(sync);
 
 	/* an event is rendered now, and its expressions may mean anything here */
 	if (sync->mode == SYNC_APPEND && entry_is_restored(sync, query))
-		return MemoryContextStrdup(entry->context, "it was restored from a dump and waits for activate_adopt()");
+		return MemoryContextStrdup(entry->context, "its database was restored or upgraded and waits for activate_adopt()");
 	entry->key = MemoryContextAllocZero(entry->context, Max(sync->nkeys, 1) * sizeof(KeyColumn));
 	for (int i = 0; i < sync->nkeys; i++)
 	{
@@ -168,12 +168,14 @@ entry_load_key(CaptureEntry *entry, Relation relation)
 	return NULL;
 }
 
-/* In a database restored from a dump the oids of the tree are those of another. */
+/* In a database restored from a dump the oids of the tree are those of another; after pg_upgrade there is none. */
 static bool
 entry_is_restored(const Sync *sync, const Query *query)
 {
 	ListCell   *cell;
 
+	if (query == NULL)
+		return true;
 	foreach(cell, query->rtable)
 	{
 		if (lfirst_node(RangeTblEntry, cell)->relid == sync->source_rel)
@@ -186,11 +188,11 @@ entry_is_restored(const Sync *sync, const Query *query)
 static char *
 source_column_name(const Sync *sync, const Query *query, int i)
 {
-	TargetEntry *target = list_nth_node(TargetEntry, query->targetList, i);
-	Var		   *var = (Var *) target->expr;
+	Var		   *var;
 
 	if (entry_is_restored(sync, query))
 		return sync->key[i];
+	var = (Var *) list_nth_node(TargetEntry, query->targetList, i)->expr;
 	if (!IsA(var, Var) || rt_fetch(var->varno, query->rtable)->relid != sync->source_rel)
 		return NULL;
 	return get_attname(sync->source_rel, var->varattno, true);

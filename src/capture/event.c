@@ -85,7 +85,7 @@ capture_event(CaptureEntry *entry, Relation relation, Jsonb *key, TupleTableSlot
 static char *
 event_query(const Sync *sync)
 {
-	Query	   *query = castNode(Query, stringToNode(sync->query_tree));
+	Query	   *query = sync_tree(sync);
 	int			rtindex = 0;
 	ListCell   *cell;
 	List	   *conditions;

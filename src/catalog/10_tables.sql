@@ -1,3 +1,16 @@
+-- Where this data directory comes from: its timeline, and the base backup that
+-- it was last started from.  It changes when the database is promoted or
+-- restored; NULL on a standby.
+CREATE FUNCTION activate._origin() RETURNS text
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT CASE WHEN NOT pg_is_in_recovery() THEN concat_ws(' ',
+		('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint,
+		substring(pg_read_file('backup_label.old', 0, 8192, true) FROM 'START WAL LOCATION: (\S+)')) END;
+END;
+COMMENT ON FUNCTION activate._origin() IS 'private: timeline and base backup of this data directory';
+REVOKE ALL ON FUNCTION activate._origin() FROM PUBLIC;
+
 -- The tables behind DESIGN section 2.  What people read is either the table
 -- itself or a view of the public name over a packed table "_name".  Row
 -- security lets owners see their own, members of a role those of the role.
@@ -31,9 +44,12 @@ CREATE TABLE activate.sync
 	column_types	text[] NOT NULL DEFAULT '{}',
 	cursor_type		text,
 	query_tree		text,
+	tree_major		integer,		-- of the PostgreSQL that wrote it: another one cannot read it
 	-- counts changes of target or key: what is learnt of the former ones is not kept
 	epoch			integer NOT NULL DEFAULT 0,
-	declared_at		timestamptz NOT NULL DEFAULT now()
+	declared_at		timestamptz NOT NULL DEFAULT now(),
+	-- when its target was last known to be no newer than this database
+	origin			text DEFAULT activate._origin()
 );
 ALTER SEQUENCE activate.sync_id_seq OWNED BY activate.sync.id;
 COMMENT ON TABLE activate.sync IS 'declared syncs; written by activate_sync() and its relatives only';
@@ -163,8 +179,19 @@ CREATE TABLE activate._receipt
 ALTER SEQUENCE activate.receipt_id_seq OWNED BY activate._receipt.id;
 CREATE INDEX receipt_sync_idx ON activate._receipt (sync, newest);
 -- for housekeeping, which forgets the oldest of all
-CREATE INDEX receipt_newest_idx ON activate._receipt USING brin (newest);
+CREATE INDEX receipt_newest_idx ON activate._receipt USING brin (newest) WITH (autosummarize = on);
 COMMENT ON TABLE activate._receipt IS 'private: delivery log, packed, behind activate.receipt';
+
+-- Counted as receipts are written, because those are too many to be counted at
+-- each look, and are forgotten.
+CREATE TABLE activate._tally
+(
+	sync			bigint PRIMARY KEY,
+	delivered		bigint NOT NULL,
+	retried			bigint NOT NULL,
+	requests		bigint NOT NULL
+) WITH (fillfactor = 50);	-- each row is updated by each settling, in its page (HOT)
+COMMENT ON TABLE activate._tally IS 'private: per sync, how many messages were delivered and retried, by how many requests';
 
 CREATE TABLE activate.connector
 (
@@ -197,7 +224,8 @@ CREATE TABLE activate._identity
 	one				boolean PRIMARY KEY DEFAULT true CHECK (one),
 	system			bigint NOT NULL,
 	database		oid NOT NULL,
-	name			text NOT NULL
+	name			text NOT NULL,
+	origin			text
 );
 COMMENT ON TABLE activate._identity IS 'private: the installation that may send; a copy of the database differs from it';
 
@@ -232,7 +260,8 @@ DO $$
 DECLARE
 	t text;
 BEGIN
-	FOREACH t IN ARRAY ARRAY['run', '_outbox', '_retry', '_sent', 'rejection', '_receipt', '_watermark', '_seen', '_tick'] LOOP
+	FOREACH t IN ARRAY ARRAY['run', '_outbox', '_retry', '_sent', 'rejection', '_receipt', '_tally', '_watermark', '_seen',
+		'_tick'] LOOP
 		EXECUTE format('ALTER TABLE activate.%I ENABLE ROW LEVEL SECURITY', t);
 		EXECUTE format('CREATE POLICY own ON activate.%I FOR SELECT USING '
 			'(sync IN (SELECT s.id FROM activate.sync s))', t);

@@ -29,8 +29,8 @@ COMMENT ON FUNCTION activate._installation() IS
 CREATE FUNCTION activate._record_installation() RETURNS void
 LANGUAGE sql
 BEGIN ATOMIC
-	INSERT INTO activate._identity (system, database, name)
-	SELECT c.system_identifier, d.oid, current_setting('activate.identity')
+	INSERT INTO activate._identity (system, database, name, origin)
+	SELECT c.system_identifier, d.oid, current_setting('activate.identity'), activate._origin()
 	  FROM pg_catalog.pg_control_system() c, pg_catalog.pg_database d
 	 WHERE d.datname = current_database()
 	ON CONFLICT (one) DO NOTHING;
@@ -38,6 +38,40 @@ END;
 COMMENT ON FUNCTION activate._record_installation() IS
 	'private: what the first declaration does: from now on a copy of this database knows that it is one';
 REVOKE ALL ON FUNCTION activate._record_installation() FROM PUBLIC;
+
+-- A promotion goes on where the primary ended; a recovery with a target, or a
+-- base backup started as it is (no new timeline), goes back.  The reason of
+-- each switch is in the history file of the timeline.
+CREATE FUNCTION activate._set_back(since text) RETURNS boolean
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT CASE
+		WHEN since IS NULL OR n.origin IS NULL OR n.origin = since THEN false
+		WHEN split_part(n.origin, ' ', 1) = split_part(since, ' ', 1) OR h.history IS NULL THEN true
+		ELSE EXISTS (
+			SELECT FROM regexp_matches(h.history, '^\s*(\d+)\t\S+\t(.*)$', 'gn') m
+			 WHERE m[1]::bigint >= split_part(since, ' ', 1)::bigint AND m[2] <> 'no recovery target specified') END
+	  FROM activate._origin() n(origin),
+		pg_read_file(format('pg_wal/%s.history', lpad(upper(to_hex(split_part(n.origin, ' ', 1)::bigint)), 8, '0')),
+			0, 1000000, true) h(history);
+END;
+COMMENT ON FUNCTION activate._set_back(text) IS
+	'private: has the database been set back to an earlier moment since that was its origin, so that targets may be newer';
+REVOKE ALL ON FUNCTION activate._set_back(text) FROM PUBLIC;
+
+-- What is pending is of another life of this database, which may have gone on
+-- (slot 8 is no deliverer's, so all of them read it): perhaps sent, and under
+-- higher numbers than ours would be now.
+CREATE FUNCTION activate._new_life(perhaps_sent boolean) RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+	INSERT INTO activate._horizon AS h (slot, id) SELECT 8, q.last_value FROM activate.outbox_id_seq q WHERE perhaps_sent
+	ON CONFLICT (slot) DO UPDATE SET id = excluded.id;
+	SELECT setval('activate.outbox_id_seq', q.last_value + 1000000000) FROM activate.outbox_id_seq q;
+END;
+COMMENT ON FUNCTION activate._new_life(boolean) IS
+	'private: numbers of intents go on far above those that another life of this database may have given';
+REVOKE ALL ON FUNCTION activate._new_life(boolean) FROM PUBLIC;
 
 CREATE FUNCTION activate._names_of(role name) RETURNS SETOF text
 LANGUAGE sql STABLE

@@ -36,6 +36,14 @@ static bool find_missing_column(Var *var, Search *search);
 static bool find_missing_in_expression(Node *node, Search *search);
 static bool function_is_missing(Oid function, void *context);
 
+Query *
+sync_tree(const Sync *sync)
+{
+	if (sync->tree_major != SYNC_TREE_MAJOR)
+		return NULL;
+	return castNode(Query, stringToNode(sync->query_tree));
+}
+
 char *
 sync_query(const Sync *sync, char **reason)
 {
@@ -50,7 +58,12 @@ sync_query(const Sync *sync, char **reason)
 		*reason = pstrdup("it has no source");
 		return NULL;
 	}
-	query = castNode(Query, stringToNode(sync->query_tree));
+	query = sync_tree(sync);
+	if (query == NULL)
+	{
+		*reason = psprintf("it was declared under PostgreSQL %d and waits for activate_adopt()", sync->tree_major);
+		return NULL;
+	}
 	if (find_missing((Node *) query, &search))
 	{
 		*reason = search.missing;
@@ -74,6 +87,9 @@ sync_gone_reason(const Sync *sync)
 		return psprintf("its owner, role \"%s\", was dropped", sync->owner_name);
 	if (!OidIsValid(sync->target_rel))
 		return psprintf("its target \"%s\" was dropped", sync->target);
+	/* after pg_upgrade that cannot be known yet */
+	if (sync->query_tree != NULL && sync_tree(sync) == NULL)
+		return NULL;
 	(void) sync_query(sync, &reason);
 	return reason;
 }

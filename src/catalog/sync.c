@@ -35,7 +35,7 @@
 #define SYNC_COLUMNS \
 	"id, name, owner, source, target, source_rel::oid, target_rel::oid, kind, mode, capture, " \
 	"paused, implicit, pause_reason, schedule, search_path, key_columns, key_types, target_key, " \
-	"columns, column_types, cursor_type, query_tree, options, map, epoch"
+	"columns, column_types, cursor_type, query_tree, options, map, epoch, coalesce(tree_major, 0)"
 
 /* Positions in SYNC_COLUMNS, from 1 as SPI counts. */
 enum
@@ -43,7 +43,7 @@ enum
 	COL_ID = 1, COL_NAME, COL_OWNER, COL_SOURCE, COL_TARGET, COL_SOURCE_REL, COL_TARGET_REL, COL_KIND,
 	COL_MODE, COL_CAPTURE, COL_PAUSED, COL_IMPLICIT, COL_PAUSE_REASON, COL_SCHEDULE, COL_SEARCH_PATH,
 	COL_KEY_COLUMNS, COL_KEY_TYPES, COL_TARGET_KEY, COL_COLUMNS, COL_COLUMN_TYPES, COL_CURSOR_TYPE,
-	COL_QUERY_TREE, COL_OPTIONS, COL_MAP, COL_EPOCH
+	COL_QUERY_TREE, COL_OPTIONS, COL_MAP, COL_EPOCH, COL_TREE_MAJOR
 };
 
 static Sync *read_sync(const char *condition, Oid argtype, Datum arg, MemoryContext context);
@@ -199,6 +199,26 @@ sync_pause(int64 id, const char *reason)
 	identity_leave(&scope);
 }
 
+bool
+sync_set_back(const Sync *sync)
+{
+	IdentityScope scope;
+	Oid			type = INT8OID;
+	Datum		id = Int64GetDatum(sync->id);
+	bool		isnull;
+	bool		result = false;
+
+	identity_enter_extension(&scope);
+	SPI_connect();
+	SPI_execute_with_args("SELECT activate._set_back(origin) FROM activate.sync WHERE id = $1",
+						  1, &type, &id, NULL, false, 1);
+	if (SPI_processed > 0)
+		result = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+	identity_leave(&scope);
+	return result;
+}
+
 static Sync *
 read_sync(const char *query, Oid argtype, Datum arg, MemoryContext context)
 {
@@ -284,6 +304,7 @@ sync_from_tuple(HeapTuple tuple, TupleDesc desc)
 	sync->cursor_type = text_column(tuple, desc, COL_CURSOR_TYPE);
 	sync->has_cursor = sync->cursor_type != NULL;
 	sync->query_tree = text_column(tuple, desc, COL_QUERY_TREE);
+	sync->tree_major = DatumGetInt32(SPI_getbinval(tuple, desc, COL_TREE_MAJOR, &isnull));
 	sync->options = jsonb_column(tuple, desc, COL_OPTIONS);
 	sync->map = jsonb_column(tuple, desc, COL_MAP);
 	sync->epoch = DatumGetInt32(SPI_getbinval(tuple, desc, COL_EPOCH, &isnull));

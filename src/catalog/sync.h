@@ -78,6 +78,7 @@ typedef struct Sync
 	bool		has_cursor;		/* Q has a column c */
 	char	   *cursor_type;
 	char	   *query_tree;		/* nodeToString(Query) of Q, NULL when implicit */
+	int			tree_major;		/* SYNC_TREE_MAJOR of who wrote it */
 	int			epoch;			/* another one after each change of target or key */
 	Jsonb	   *options;		/* never NULL */
 	Jsonb	   *map;			/* NULL: none given */
@@ -105,11 +106,20 @@ extern Sync *sync_find(const char *name, MemoryContext context);
  */
 extern Sync *sync_require(const char *name, MemoryContext context);
 
+/* Node trees are read by the major version that wrote them only. */
+#define SYNC_TREE_MAJOR	(PG_VERSION_NUM / 10000)
+
+/* Q, which there is; NULL after pg_upgrade, until activate_adopt() has it analysed again. */
+extern Query *sync_tree(const Sync *sync);
+
 /*
  * The text of Q with the present names.  Returns NULL and sets *reason
- * (palloc'd, one line) if a relation or column of it is gone.
+ * (palloc'd, one line) if a relation or column of it is gone, or as above.
  */
 extern char *sync_query(const Sync *sync, char **reason);
+
+/* Was the database restored to an earlier moment, so that the target may be newer (SEMANTICS 20)? */
+extern bool sync_set_back(const Sync *sync);
 
 /* Why it cannot run at all (owner, target or source is gone), palloc'd; NULL: it can. */
 extern char *sync_gone_reason(const Sync *sync);

@@ -55,6 +55,27 @@ connector_retry_after(const HttpRequest *request)
 	return Min(ms, ANSWER_MAX_WAIT_MS);
 }
 
+/* Calls that are left, under the names that most APIs give it; -1: not said. */
+int64
+connector_quota(const HttpRequest *request)
+{
+	static const char *const names[] = {"RateLimit-Remaining", "X-RateLimit-Remaining", "X-Rate-Limit-Remaining"};
+
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		char	   *value = http_answer_header(request, names[i]);
+		int64		left = -1;
+
+		if (value == NULL)
+			continue;
+		if (*value != '\0' && strlen(value) <= 18 && strspn(value, "0123456789") == strlen(value))
+			left = strtoll(value, NULL, 10);
+		pfree(value);
+		return left;
+	}
+	return -1;
+}
+
 /*
  * A stranger's text for our tables: no control characters, valid in the
  * database's encoding, at most max bytes.  Where the encoding is not UTF-8,

@@ -203,6 +203,9 @@ extern void connector_check_options(List *options, Oid catalog);
 /* Retry-After of an answer in ms, at most a day; -1 if not told. */
 extern int64 connector_retry_after(const HttpRequest *request);
 
+/* Calls that are left, as the answer says; -1: it does not. */
+extern int64 connector_quota(const HttpRequest *request);
+
 /* Is this foreign table one of ours?  Its server, or InvalidOid. */
 extern Oid	connector_server_of(Oid relation);
 

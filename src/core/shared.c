@@ -121,6 +121,7 @@ shared_reset_database(SharedDatabase *database, Oid dboid)
 {
 	database->blocked = 0;
 	database->wanted = false;
+	database->unfit = 0;
 	memset(&database->worker, 0, sizeof(database->worker));
 	memset(database->deliverer, 0, sizeof(database->deliverer));
 	pg_atomic_write_u64(&database->generation, 1);

@@ -37,6 +37,7 @@ typedef struct SharedDatabase
 	Oid			dboid;			/* InvalidOid: slot free */
 	int			blocked;		/* > 0: keep workers out, DDL is under way */
 	bool		wanted;			/* launcher: have a worker look at it */
+	uint64		unfit;			/* generation at which library and extension were of two versions; 0: never */
 	SharedProcess worker;
 	SharedProcess deliverer[SHARED_DELIVERERS];
 	/* atomic; bumped at commit of each change of a declaration or target */
@@ -81,6 +82,7 @@ typedef struct SharedTarget
 	int			in_flight;
 	int64		requests;
 	int64		failures;
+	int64		quota;			/* calls left, as the target said; -1: it has not */
 	char		reason[128];
 } SharedTarget;
 

@@ -131,6 +131,27 @@ COMMENT ON FUNCTION activate._settle_rejected(bigint[], jsonb[], text[], jsonb[]
 	'private: the target, or rendering, refused these rows for good';
 REVOKE ALL ON FUNCTION activate._settle_rejected(bigint[], jsonb[], text[], jsonb[], text[], text[], integer[], bigint[], timestamptz[], integer[]) FROM PUBLIC;
 
+-- API: Private.  Counts what is forgotten with the receipts.
+CREATE FUNCTION activate._settle_tally(sync bigint, outcome text, n integer, calls integer) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, activate, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET jit = off
+AS $$
+BEGIN
+	INSERT INTO activate._tally AS t (sync, delivered, retried, requests)
+	SELECT y.id, CASE WHEN outcome IN ('delivered', 'warned') THEN n ELSE 0 END, CASE WHEN outcome = 'retried' THEN n ELSE 0 END, calls
+	  FROM activate.sync y WHERE y.id = _settle_tally.sync
+	ON CONFLICT ON CONSTRAINT _tally_pkey DO UPDATE
+	   SET delivered = t.delivered + excluded.delivered, retried = t.retried + excluded.retried,
+		requests = t.requests + excluded.requests;
+END
+$$;
+COMMENT ON FUNCTION activate._settle_tally(bigint, text, integer, integer) IS
+	'private: so many messages of a sync had this outcome, by so many requests';
+REVOKE ALL ON FUNCTION activate._settle_tally(bigint, text, integer, integer) FROM PUBLIC;
+
 -- API: Private.
 CREATE FUNCTION activate._horizon_set(slot integer, upto bigint) RETURNS void
 LANGUAGE sql

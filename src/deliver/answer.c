@@ -40,6 +40,7 @@ deliver_receive(HttpRequest *request)
 	answered.retry_after_ms = -1;
 	read_answer(&answered);
 	note_target(&answered);
+	deliver_target_quota(call->target, connector_quota(request));
 
 	/* from the last to the first, so that what goes back to the front keeps its order */
 	for (int i = call->n - 1; i >= 0; i--)

@@ -403,7 +403,8 @@ message_identity(DeliverEntry *entry, OutboxOp op, Jsonb *row, const DeliverKnow
 	entry->nonce = deliver_entry_newest(entry)->nonce;
 	if (entry->tried && entry->seq <= entry->tried_seq)
 		entry->nonce = entry->tried_nonce + 1;
-	if ((known->sent && entry->seq <= known->seq) || (entry->tried && entry->seq <= entry->tried_seq))
+	if (entry->seq <= engine->past || (known->sent && entry->seq <= known->seq) ||
+		(entry->tried && entry->seq <= entry->tried_seq))
 		entry->seq = deliver_next_seq();
 	entry->tried = entry->tried_ambiguous = false;
 	deliver_message_id(entry->id, entry->nonce, sync, key, op, row);

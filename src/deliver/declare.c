@@ -300,6 +300,7 @@ load_work(void *arg)
 	declaration->connector = connector_load(loaded->target_rel, context);
 	declaration->image = sync_option_bool(loaded, "image", true);
 	declaration->batch = sync_option_int(loaded, "batch", 0);
+	declaration->set_back = loaded->mode == SYNC_MIRROR && sync_set_back(loaded);
 	declaration->plan.context = context;
 	MemoryContextSetParent(context, engine->context);
 	sync->declaration = declaration;

@@ -58,6 +58,7 @@ typedef struct DeliverTarget
 	bool		failed_keys;	/* they were of two keys or more */
 	int64		requests;
 	int64		failures;
+	int64		quota;			/* calls left, as it said last; -1: never */
 	char		reason[128];
 	int			slot;			/* in shared memory; -1: none was free */
 	bool		unpublished;
@@ -91,6 +92,7 @@ typedef struct DeliverDeclaration
 	RenderPlan	plan;
 	bool		image;
 	int			batch;			/* options.batch; 0: as the connector says */
+	bool		set_back;		/* the database was: deletes of a mirror are held */
 	uint32		target_hash;	/* of the target in pg_class's cache */
 } DeliverDeclaration;
 
@@ -264,6 +266,7 @@ typedef struct DeliverEngine
 	int			nstalled;
 	int64		horizon;		/* written: ids up to it may be sent */
 	int64		horizon_before; /* of the process before us that crashed */
+	int64		past;			/* ids up to it are of another life of the database */
 	int64		sent_up_to;
 	TimestampTz send_rest_until;
 	TimestampTz next_refresh;	/* after a failed reading of declarations */
@@ -401,6 +404,7 @@ extern bool deliver_target_failed(DeliverTarget *target, const DeliverCall *call
 extern void deliver_target_outage(DeliverTarget *target, bool probe, const char *reason);
 extern void deliver_target_throttled(DeliverTarget *target, int64 retry_after_ms, const char *reason);
 extern void deliver_target_auth(DeliverTarget *target, const char *reason);
+extern void deliver_target_quota(DeliverTarget *target, int64 quota);
 extern void deliver_target_pause(DeliverTarget *target, bool paused);
 extern void deliver_target_probe_now(DeliverTarget *target);
 extern void deliver_targets_publish(void);

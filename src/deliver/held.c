@@ -10,6 +10,9 @@
  * and only those with enough changes cost more than an index probe.  What a
  * transaction over the limit would delete becomes held in the outbox.  So does
  * any other intent of a key that is held, for it would delete the same row.
+ *
+ * After the database was set back to an earlier moment the target may be
+ * newer: then every delete of a mirror is held, whoever planned it.
  */
 #include "postgres.h"
 
@@ -57,7 +60,8 @@ deliver_held_applies(const DeliverSync *sync)
 {
 	const Sync *declared = sync->declaration->sync;
 
-	return declared->mode == SYNC_MIRROR && declared->capture == CAPTURE_TRIGGER && !declared->implicit;
+	return declared->mode == SYNC_MIRROR && !declared->implicit &&
+		(declared->capture == CAPTURE_TRIGGER || sync->declaration->set_back);
 }
 
 /*
@@ -67,6 +71,13 @@ deliver_held_applies(const DeliverSync *sync)
 void
 deliver_held_check(HeldWork *held, DeliverSync *sync, DeliverEntry **entries, int n, bool *waits)
 {
+	if (sync->declaration->set_back)
+	{
+		memset(waits, true, n);
+		hold_entries(sync, entries, n, waits);
+		held->any = true;
+		return;
+	}
 	held->judged = judge_new(held, sync);
 	hold_with_key(held, sync, entries, n, waits);
 }
@@ -77,11 +88,12 @@ deliver_held_done(HeldWork *held, DeliverSync *sync)
 {
 	ListCell   *cell;
 
-	if (held->judged == NULL)
-		return;
-	if (sync->judged)
-		pfree(sync->judged);
-	sync->judged = MemoryContextStrdup(engine->context, held->judged);
+	if (held->judged != NULL)
+	{
+		if (sync->judged)
+			pfree(sync->judged);
+		sync->judged = MemoryContextStrdup(engine->context, held->judged);
+	}
 	foreach(cell, held->told)
 		ereport(LOG,
 				(errmsg("%s", (char *) lfirst(cell)),

@@ -32,8 +32,11 @@ horizon_call(const char *sql, int64 number)
 static void
 read_work(void *arg)
 {
-	if (OidIsValid(identity_extension()))
-		engine->horizon_before = horizon_call("SELECT activate._horizon_get($1, $2::integer)", engine->deliverers);
+	if (!OidIsValid(identity_extension()))
+		return;
+	engine->horizon_before = horizon_call("SELECT activate._horizon_get($1, $2::integer)", engine->deliverers);
+	engine->past = horizon_call("SELECT h.id FROM activate._horizon h WHERE h.slot = $1 + $2",
+								SHARED_DELIVERERS - engine->slot);
 }
 
 static void

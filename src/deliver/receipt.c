@@ -43,6 +43,7 @@ typedef struct ReceiptPack
 static ReceiptPack *find_pack(List *packs, const DeliverOutcome *outcome);
 static void pack_add(ReceiptPack *pack, const DeliverOutcome *outcome);
 static void pack_write(ReceiptPack *pack);
+static void pack_count(const Datum *values);
 
 static const char *
 receipt_name(OutcomeKind kind)
@@ -177,4 +178,23 @@ pack_write(ReceiptPack *pack)
 	values[9] = pack_array(pack, pack->times, NULL, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
 	values[10] = pack_array(pack, pack->latencies, pack->no_latency, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
 	SPI_execute_plan(plan, values, nulls, false, 0);
+	pack_count(values);
+}
+
+/* For activate.stat_sync; values are those of the pack's row. */
+static void
+pack_count(const Datum *values)
+{
+	static SPIPlanPtr plan = NULL;
+	Datum		counted[4] = {values[0], values[2], values[4], values[5]};
+
+	if (plan == NULL)
+	{
+		Oid			types[4] = {INT8OID, TEXTOID, INT4OID, INT4OID};
+
+		plan = SPI_prepare("SELECT activate._settle_tally($1, $2, $3, $4)", lengthof(types), types);
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare the counting of receipts");
+	}
+	SPI_execute_plan(plan, counted, NULL, false, 0);
 }

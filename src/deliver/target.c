@@ -58,6 +58,7 @@ deliver_target_get(Oid server, Oid userid, const char *name)
 		target->userid = userid;
 		target->state = TARGET_UP;
 		target->since = clock_now();
+		target->quota = -1;
 		target->slot = -1;
 		target->unpublished = true;
 		dlist_init(&target->syncs);
@@ -192,6 +193,16 @@ deliver_target_auth(DeliverTarget *target, const char *reason)
 	target->unpublished = true;
 }
 
+/* For people: our own pace follows what the target refuses. */
+void
+deliver_target_quota(DeliverTarget *target, int64 quota)
+{
+	if (quota < 0 || quota == target->quota)
+		return;
+	target->quota = quota;
+	target->unpublished = true;
+}
+
 /* By an operator; what is in flight finishes. */
 void
 deliver_target_pause(DeliverTarget *target, bool paused)
@@ -284,6 +295,7 @@ target_publish(DeliverTarget *target)
 	mine->in_flight = target->in_flight;
 	mine->requests = target->requests;
 	mine->failures = target->failures;
+	mine->quota = target->quota;
 	strlcpy(mine->reason, target->reason, sizeof(mine->reason));
 }
 

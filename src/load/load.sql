@@ -77,10 +77,12 @@ BEGIN
 			concat_ws(' AND ', since, 'activate._count_row()')),
 		'good AS (SELECT * FROM raw WHERE copies = 1 AND NOT null_key)',
 		CASE WHEN deletes THEN
-			format('verdict AS MATERIALIZED (SELECT NOT %L AND gone > 0 AND (gone = total OR (gone >= %s AND gone * 100 > %s * total)) AS held
+			-- a table of ours was set back with us, one elsewhere was not
+			format('verdict AS MATERIALIZED (SELECT NOT %L AND gone > 0 AND (%L OR gone = total OR (gone >= %s AND gone * 100 > %s * total)) AS held
 				FROM (SELECT count(*) AS total, count(*) FILTER (WHERE r.here IS NULL) AS gone
 					FROM %s t LEFT JOIN (SELECT DISTINCT %s, true AS here FROM raw) r ON %s) n)',
-				everything OR sync.mode = 'replace', coalesce((sync.options->>'min_deletes')::int, 10),
+				everything OR sync.mode = 'replace', sync.kind = 'foreign' AND activate._set_back(sync.origin),
+				coalesce((sync.options->>'min_deletes')::int, 10),
 				coalesce((sync.options->>'max_delete_percent')::int, 20), target, vkey, t_is_r)
 		ELSE 'verdict AS (SELECT false AS held)' END];
 

@@ -20,6 +20,7 @@ CREATE FUNCTION activate._shared_targets(
 	OUT in_flight		integer,
 	OUT requests		bigint,
 	OUT failures		bigint,
+	OUT quota			bigint,
 	OUT reason			text
 ) RETURNS SETOF record
 LANGUAGE c AS 'MODULE_PATHNAME', 'activate_shared_targets';
@@ -49,22 +50,27 @@ SELECT s.srvname AS name,
 	coalesce(t.in_flight, 0) AS in_flight,
 	coalesce(t.requests, 0) AS requests,
 	coalesce(t.failures, 0) AS failures,
-	CASE WHEN p.server IS NOT NULL THEN format('paused by %s', p.paused_by) ELSE t.reason END AS reason
+	t.quota,
+	-- a target's words may quote what it was sent: not for who only watches
+	CASE WHEN p.server IS NOT NULL THEN format('paused by %s', p.paused_by) WHEN mine.may_use THEN t.reason END AS reason
   FROM pg_catalog.pg_foreign_server s
   JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw AND w.fdwname = 'activate'
   LEFT JOIN activate._shared_targets() t ON t.server = s.oid
   LEFT JOIN activate._paused_target p ON p.server = s.srvname
- WHERE pg_catalog.has_server_privilege(s.oid, 'USAGE')
-	OR pg_catalog.pg_has_role('activate_admin', 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
+ CROSS JOIN LATERAL (
+	SELECT pg_catalog.has_server_privilege(s.oid, 'USAGE') OR pg_catalog.pg_has_role('activate_admin', 'USAGE') AS may_use) mine
+ WHERE mine.may_use OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW activate.stat_target IS
-	'web APIs: up, down (no answer), auth (refused the secret), throttled or paused; requests and failures since the deliverer started';
+	'web APIs: up, down (no answer), auth (refused the secret), throttled or paused; requests and failures since the deliverer '
+	'started; quota: calls that are left, as the last answer that told it said';
 
 -- One line per sync, and one for each name that activate.schedule knows alone.
--- What was delivered is counted as far back as receipts are kept.
+-- Counts are since the declaration, percentiles of the newest receipts: a look
+-- costs the same however many of those are kept.
 CREATE VIEW activate.stat_sync WITH (security_barrier = true) AS
 SELECT s.name,
 	CASE
-		WHEN s.paused THEN 'paused' || coalesce(': ' || s.pause_reason, '')
+		WHEN s.paused THEN 'paused' || CASE WHEN activate._may_see(s.owner) THEN coalesce(': ' || s.pause_reason, '') ELSE '' END
 		WHEN activate._installation() = 'copy' THEN 'copy: waits for activate_adopt()'
 		WHEN NOT current_setting('activate.enabled')::boolean THEN 'disabled'
 		WHEN p.server IS NOT NULL THEN 'target paused'
@@ -77,12 +83,13 @@ SELECT s.name,
 	END AS state,
 	o.pending,
 	coalesce(t.in_flight, 0) AS in_flight,
-	r.delivered,
+	coalesce(y.delivered, 0) AS delivered,
 	(SELECT count(*) FROM activate.rejection j WHERE j.sync = s.id) AS rejected,
-	r.retried,
-	r.requests,
-	runs.last_run,
-	runs.last_success,
+	coalesce(y.retried, 0) AS retried,
+	coalesce(y.requests, 0) AS requests,
+	run.started_at AS last_run,
+	(SELECT u.finished_at FROM activate.run u WHERE u.sync = s.id AND u.status = 'succeeded'
+	  ORDER BY u.finished_at DESC LIMIT 1) AS last_success,
 	clock_timestamp() - o.oldest AS lag,
 	l.p50_ms,
 	l.p99_ms
@@ -95,21 +102,15 @@ SELECT s.name,
  CROSS JOIN LATERAL (
 	SELECT count(*) AS pending, count(*) FILTER (WHERE b.held) AS held, min(b.enqueued_at) AS oldest
 	  FROM activate._outbox b WHERE b.sync = s.id) o
- CROSS JOIN LATERAL (
-	SELECT coalesce(sum(c.n) FILTER (WHERE c.outcome IN ('delivered', 'warned')), 0) AS delivered,
-		coalesce(sum(c.n) FILTER (WHERE c.outcome = 'retried'), 0) AS retried,
-		coalesce(sum(c.calls), 0) AS requests
-	  FROM activate._receipt c WHERE c.sync = s.id) r
+  LEFT JOIN activate._tally y ON y.sync = s.id
  CROSS JOIN LATERAL (
 	SELECT round(percentile_cont(0.5) WITHIN GROUP (ORDER BY u.latency)::numeric / 1000, 1) AS p50_ms,
 		round(percentile_cont(0.99) WITHIN GROUP (ORDER BY u.latency)::numeric / 1000, 1) AS p99_ms
-	  FROM activate._receipt c CROSS JOIN LATERAL unnest(c.latencies) u(latency)
-	 WHERE c.sync = s.id AND c.outcome IN ('delivered', 'warned')) l
- CROSS JOIN LATERAL (
-	SELECT max(u.started_at) AS last_run, max(u.finished_at) FILTER (WHERE u.status = 'succeeded') AS last_success
-	  FROM activate.run u WHERE u.sync = s.id) runs
+	  FROM (SELECT e.latencies, e.outcome FROM activate._receipt e WHERE e.sync = s.id ORDER BY e.newest DESC LIMIT 100) c
+	 CROSS JOIN LATERAL unnest(c.latencies) u(latency)
+	 WHERE c.outcome IN ('delivered', 'warned')) l
   LEFT JOIN LATERAL (
-	SELECT u.status FROM activate.run u WHERE u.sync = s.id ORDER BY u.id DESC LIMIT 1) run ON true
+	SELECT u.status, u.started_at FROM activate.run u WHERE u.sync = s.id ORDER BY u.id DESC LIMIT 1) run ON true
  CROSS JOIN LATERAL (
 	SELECT string_agg(format('"%s"', n.name), ', ' ORDER BY n.name) AS names
 	  FROM coalesce((SELECT y.schedule FROM activate._timetable(current_setting('activate.schedule')) y WHERE y.name = s.name),

@@ -1,19 +1,32 @@
--- Once a minute, by the worker of the database.
-CREATE FUNCTION activate._housekeep() RETURNS void
+-- By the worker of the database, once a minute and then until nothing is left:
+-- a batch at a time, so that no statement is long, however much has come
+-- together.  Rejections are not removed by age: docs/decisions.md says why.
+CREATE FUNCTION activate._housekeep(batch integer DEFAULT 10000) RETURNS boolean
 LANGUAGE sql
 BEGIN ATOMIC
-	DELETE FROM activate._receipt r
-	 WHERE r.newest < clock_timestamp() - current_setting('activate.receipt_retention')::interval;
+	WITH receipts AS (
+		DELETE FROM activate._receipt WHERE ctid = ANY (ARRAY(
+			SELECT r.ctid FROM activate._receipt r
+			 WHERE r.newest < clock_timestamp() - current_setting('activate._receipt_retention')::interval LIMIT batch))
+		RETURNING 1),
 	-- the last run of each sync stays, however old: it is its state
-	DELETE FROM activate.run r
-	 WHERE r.finished_at < clock_timestamp() - current_setting('activate.run_retention')::interval
-	   AND EXISTS (SELECT FROM activate.run n WHERE n.sync = r.sync AND n.id > r.id);
+	runs AS (
+		DELETE FROM activate.run WHERE ctid = ANY (ARRAY(
+			SELECT r.ctid FROM activate.run r
+			 WHERE r.finished_at < clock_timestamp() - current_setting('activate.run_retention')::interval
+			   AND EXISTS (SELECT FROM activate.run n WHERE n.sync = r.sync AND n.id > r.id) LIMIT batch))
+		RETURNING 1),
 	-- delays of intents that are gone
-	DELETE FROM activate._retry r
-	 WHERE NOT EXISTS (SELECT FROM activate._outbox o WHERE o.sync = r.sync AND o.id = r.id);
+	delays AS (
+		DELETE FROM activate._retry WHERE ctid = ANY (ARRAY(
+			SELECT r.ctid FROM activate._retry r
+			 WHERE NOT EXISTS (SELECT FROM activate._outbox o WHERE o.sync = r.sync AND o.id = r.id) LIMIT batch))
+		RETURNING 1)
+	SELECT batch IN ((SELECT count(*) FROM receipts), (SELECT count(*) FROM runs), (SELECT count(*) FROM delays));
 END;
-COMMENT ON FUNCTION activate._housekeep() IS 'private: removes receipts and runs that are older than their retention';
-REVOKE ALL ON FUNCTION activate._housekeep() FROM PUBLIC;
+COMMENT ON FUNCTION activate._housekeep(integer) IS
+	'private: removes a batch of receipts and runs that are older than their retention; are there perhaps more';
+REVOKE ALL ON FUNCTION activate._housekeep(integer) FROM PUBLIC;
 
 -- Syncs that mention, in their kept query or as their target, something that
 -- this command dropped.  A number may mean another thing there: that is looked
@@ -27,7 +40,7 @@ BEGIN ATOMIC
 		   FROM pg_catalog.pg_event_trigger_dropped_objects() d
 		  WHERE NOT d.is_temporary
 			AND d.classid IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass, 'pg_operator'::regclass)) gone
-	 WHERE NOT s.paused AND NOT s.implicit
+	 WHERE NOT s.paused AND NOT s.implicit AND activate._installation() <> 'copy'
 	   AND (s.target_rel::oid = ANY (gone.oids) OR s.query_tree ~ format(' (%s) ', gone.numbers));
 END;
 COMMENT ON FUNCTION activate._drop_victims() IS 'private: syncs that what is being dropped may matter to; in an event trigger only';

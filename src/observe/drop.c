@@ -4,7 +4,9 @@
  *	  once rather than at its next run (SEMANTICS 16).
  *
  * The event trigger runs in everybody's DROP: it asks one question, and looks
- * closer only at syncs whose kept query names something that went.
+ * closer only at syncs whose kept query names something that went.  Not in a
+ * copy, where the oids of kept queries may mean something else: activate_adopt()
+ * finds out what is gone.
  */
 #include "postgres.h"
 

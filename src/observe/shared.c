@@ -77,8 +77,8 @@ put_run(ReturnSetInfo *result, const SharedRun *run)
 static void
 put_target(ReturnSetInfo *result, const SharedTarget *target)
 {
-	Datum		values[9];
-	bool		nulls[9] = {false};
+	Datum		values[10];
+	bool		nulls[10] = {false};
 
 	values[0] = ObjectIdGetDatum(target->server);
 	values[1] = ObjectIdGetDatum(target->userid);
@@ -90,8 +90,10 @@ put_target(ReturnSetInfo *result, const SharedTarget *target)
 	values[5] = Int32GetDatum(target->in_flight);
 	values[6] = Int64GetDatum(target->requests);
 	values[7] = Int64GetDatum(target->failures);
-	values[8] = CStringGetTextDatum(target->reason);
-	nulls[8] = target->reason[0] == '\0';
+	values[8] = Int64GetDatum(target->quota);
+	nulls[8] = target->quota < 0;
+	values[9] = CStringGetTextDatum(target->reason);
+	nulls[9] = target->reason[0] == '\0';
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 

@@ -12,6 +12,26 @@ COMMENT ON FUNCTION activate._worker_state() IS
 	'private: is there anything to work for, anything to deliver, and may this installation do it';
 REVOKE ALL ON FUNCTION activate._worker_state() FROM PUBLIC;
 
+-- Before anything is sent.
+CREATE FUNCTION activate._note_origin() RETURNS boolean
+LANGUAGE plpgsql
+SET search_path = pg_catalog, activate, pg_temp
+AS $$
+DECLARE
+	before text := (SELECT i.origin FROM activate._identity i);
+	back boolean := activate._set_back(before);
+BEGIN
+	IF before <> activate._origin() THEN
+		PERFORM activate._new_life(back);
+		UPDATE activate._identity SET origin = activate._origin();
+	END IF;
+	RETURN back;
+END
+$$;
+COMMENT ON FUNCTION activate._note_origin() IS
+	'private: notices a promotion or a restored backup; has the database been set back to an earlier moment by it';
+REVOKE ALL ON FUNCTION activate._note_origin() FROM PUBLIC;
+
 -- _tick has a row for each sync that is scheduled at this moment.  It is made
 -- anew when the sync gets another schedule, another zone, or is resumed: ticks
 -- from before that are not missed ones.  A time in the future means that the

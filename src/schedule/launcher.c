@@ -228,7 +228,7 @@ launcher_reap(LauncherDatabase *entry, TimestampTz now)
 	slot = shared_database(entry->dboid, false);
 	asked = slot == NULL || slot->blocked > 0 || !slot->wanted;
 	/* nobody has to do with it: room for another database */
-	if (slot != NULL && slot->blocked == 0 && !slot->wanted && slot->worker.pid == 0)
+	if (slot != NULL && slot->blocked == 0 && !slot->wanted && slot->unfit == 0 && slot->worker.pid == 0)
 		slot->dboid = InvalidOid;
 	LWLockRelease(shared->lock);
 
@@ -318,6 +318,9 @@ launcher_needed(LauncherDatabase *entry)
 	slot = shared_database(entry->dboid, false);
 	needed = entry->unseen || (slot != NULL && slot->wanted);
 	if (slot != NULL && (slot->blocked > 0 || slot->worker.pid != 0))
+		needed = false;
+	/* what is captured meanwhile wants a worker, which could do nothing */
+	if (slot != NULL && slot->unfit != 0 && slot->unfit == pg_atomic_read_u64(&slot->generation))
 		needed = false;
 	LWLockRelease(shared->lock);
 	return needed;

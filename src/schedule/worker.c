@@ -54,7 +54,7 @@ typedef enum WorkerFit
 {
 	WORKER_FITS,
 	WORKER_NO_EXTENSION,
-	WORKER_OTHER_VERSION		/* of the SQL objects; has been logged */
+	WORKER_OTHER_VERSION		/* of the SQL objects */
 } WorkerFit;
 
 extern PGDLLEXPORT void schedule_worker_main(Datum main_arg);
@@ -62,16 +62,21 @@ extern PGDLLEXPORT void schedule_worker_main(Datum main_arg);
 static SharedDatabase *slot = NULL;
 static uint64 seen_generation = 0;
 static char *database_name = NULL;
+static TimestampTz next_housekeeping;	/* by clock_now() */
+static char said[160] = "";		/* in pg_stat_activity */
 
 static void worker_enter(Oid dboid);
+static void worker_note_origin(void *arg);
 static void worker_leave(const char *why);
 static void worker_exit(int code, Datum arg);
 static WorkerFit worker_fit(void);
+static bool worker_note_unfit(void);
 static char *worker_sql_version(void);
 static void worker_take_changes(bool look);
 static void worker_round(bool look);
 static void worker_make_room(bool served);
-static void worker_housekeep(void *arg);
+static void worker_housekeep(void);
+static void worker_remove_old(void *arg);
 static void worker_say_state(void);
 static void worker_sleep(TimestampTz next_look);
 
@@ -80,7 +85,6 @@ schedule_worker_main(Datum main_arg)
 {
 	MemoryContext context;
 	TimestampTz next_look = 0;
-	TimestampTz next_housekeeping;
 
 	spawn_begin(DatumGetObjectId(main_arg), InvalidOid, SPAWN_WORKER);
 	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_SUSET, PGC_S_OVERRIDE);
@@ -88,7 +92,7 @@ schedule_worker_main(Datum main_arg)
 	SetConfigOption("jit", "off", PGC_SUSET, PGC_S_OVERRIDE);
 	worker_enter(DatumGetObjectId(main_arg));
 
-	next_housekeeping = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WORKER_HOUSEKEEP_MS);
+	next_housekeeping = TimestampTzPlusMilliseconds(clock_now(), WORKER_HOUSEKEEP_MS);
 	context = AllocSetContextCreate(TopMemoryContext, "activate worker round", ALLOCSET_DEFAULT_SIZES);
 	for (;;)
 	{
@@ -102,12 +106,8 @@ schedule_worker_main(Datum main_arg)
 			next_look = TimestampTzPlusMilliseconds(now, WORKER_LOOK_MS);
 		worker_take_changes(look);
 		worker_round(look);
-		if (now >= next_housekeeping && !plan_current()->copy)
-		{
-			(void) spawn_transaction(worker_housekeep, NULL);
-			runners_fail_leftovers();
-			next_housekeeping = TimestampTzPlusMilliseconds(now, WORKER_HOUSEKEEP_MS);
-		}
+		if (clock_now() >= next_housekeeping && !plan_current()->copy)
+			worker_housekeep();
 		worker_say_state();
 		worker_sleep(next_look);
 	}
@@ -138,6 +138,7 @@ worker_enter(Oid dboid)
 	{
 		shared_set_process(&slot->worker);
 		slot->wanted = true;
+		slot->unfit = 0;
 		seen_generation = pg_atomic_read_u64(&slot->generation);
 		taken = true;
 	}
@@ -160,8 +161,27 @@ worker_enter(Oid dboid)
 		worker_leave(NULL);
 	runners_adopt();
 	if (!plan_current()->copy)
+	{
 		runners_fail_leftovers();
+		if (!spawn_transaction(worker_note_origin, NULL))
+			proc_exit(1);
+	}
 	shared_wake_launcher();
+}
+
+static void
+worker_note_origin(void *arg)
+{
+	bool		isnull;
+
+	if (SPI_execute("SELECT activate._note_origin()", false, 1) != SPI_OK_SELECT || SPI_processed != 1)
+		elog(ERROR, "could not look where the database comes from");
+	if (DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)))
+		ereport(LOG,
+				(errmsg("activate: database \"%s\" was set back to an earlier moment", database_name),
+				 errdetail("Targets may be newer: deletes of mirrors are held."),
+				 errhint("activate_run(..., full => true) lets those of a sync go; "
+						 "activate_adopt() says that no target is newer.")));
 }
 
 /*
@@ -204,15 +224,34 @@ worker_fit(void)
 	else if (strcmp(version, ACTIVATE_VERSION) != 0)
 	{
 		fit = WORKER_OTHER_VERSION;
-		ereport(LOG,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("activate does not work in database \"%s\": the library is version %s, the extension version %s",
-						database_name, ACTIVATE_VERSION, version),
-				 errhint("Run ALTER EXTENSION activate UPDATE, "
-						 "or restart the server to load the library that was installed.")));
+		if (worker_note_unfit())
+			ereport(LOG,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("activate does not work in database \"%s\": the library is version %s, the extension version %s",
+							database_name, ACTIVATE_VERSION, version),
+					 errhint("Run ALTER EXTENSION activate UPDATE, "
+							 "or restart the server to load the library that was installed.")));
 	}
 	CommitTransactionCommand();
 	return fit;
+}
+
+/* No worker is started again before something changes; true the first time, which is worth a line. */
+static bool
+worker_note_unfit(void)
+{
+	SharedMemory *shared = shared_memory();
+	bool		first = false;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = shared_database(MyDatabaseId, true);
+	if (slot != NULL)
+	{
+		first = slot->unfit == 0;
+		slot->unfit = Max(seen_generation, 1);
+	}
+	LWLockRelease(shared->lock);
+	return first;
 }
 
 /* extversion, NULL: not created here. */
@@ -300,7 +339,7 @@ worker_round(bool look)
 	if (plan->copy && !said_copy)
 		ereport(LOG,
 				(errmsg("activate neither runs nor sends anything in database \"%s\": it is a copy", database_name),
-				 errdetail("It was restored from a dump, made from a template, or activate.identity differs."),
+				 errdetail("It was restored from a dump, made from a template, upgraded by pg_upgrade, or activate.identity differs."),
 				 errhint("If it is the real one now, run SELECT activate_adopt() in it.")));
 	said_copy = plan->copy;
 
@@ -337,19 +376,36 @@ worker_make_room(bool served)
 		proc_exit(0);
 }
 
+/* A batch; while there is more, ticks have their turn in between. */
 static void
-worker_housekeep(void *arg)
+worker_housekeep(void)
 {
+	bool		more = false;
+
+	(void) spawn_transaction(worker_remove_old, &more);
+	if (more)
+		return;
+	runners_fail_leftovers();
+	next_housekeeping = TimestampTzPlusMilliseconds(clock_now(), WORKER_HOUSEKEEP_MS);
+}
+
+static void
+worker_remove_old(void *arg)
+{
+	bool	   *more = arg;
+	bool		isnull;
+
 	spawn_report(true, "housekeeping");
-	if (SPI_execute("SELECT activate._housekeep()", false, 0) != SPI_OK_SELECT)
+	said[0] = '\0';
+	if (SPI_execute("SELECT activate._housekeep()", false, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not do the housekeeping");
+	*more = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 }
 
 /* One line for pg_stat_activity, written only when it changes. */
 static void
 worker_say_state(void)
 {
-	static char said[160] = "";
 	char		now[160];
 	const WorkPlan *plan = plan_current();
 	TimestampTz next = plan_next_tick();
@@ -376,6 +432,8 @@ worker_sleep(TimestampTz next_look)
 
 	if (tick != 0)
 		timeout = Min(timeout, TimestampDifferenceMilliseconds(clock_now(), tick));
+	if (!plan_current()->copy)
+		timeout = Min(timeout, TimestampDifferenceMilliseconds(clock_now(), next_housekeeping));
 	/* a tick that waits for a runner is not waited for in a loop */
 	if (plan_first_due() != NULL)
 		timeout = Max(timeout, 100);

@@ -20,10 +20,11 @@ BEGIN ATOMIC
 	SELECT activate._record_installation();
 
 	INSERT INTO activate.sync AS s (name, source, target, key, map, mode, capture, schedule, owner, options, kind,
-		source_rel, target_rel, search_path, key_columns, key_types, target_key, columns, column_types, cursor_type, query_tree, epoch)
+		source_rel, target_rel, search_path, key_columns, key_types, target_key, columns, column_types, cursor_type, query_tree,
+		tree_major, epoch)
 	SELECT d.name, d.source, d.target, d.key, d.map, d.mode, d.capture, d.schedule, d.owner, d.options, d.kind,
 		d.source_rel, d.target_rel, d.search_path, d.key_columns, d.key_types, d.target_key, d.columns, d.column_types,
-		d.cursor_type, d.query_tree, d.epoch
+		d.cursor_type, d.query_tree, d.tree_major, d.epoch
 	  FROM jsonb_populate_record(NULL::activate.sync, declaration) d
 	ON CONFLICT (name) DO UPDATE SET
 		source = EXCLUDED.source, target = EXCLUDED.target, key = EXCLUDED.key, map = EXCLUDED.map,
@@ -32,6 +33,7 @@ BEGIN ATOMIC
 		target_rel = EXCLUDED.target_rel, search_path = EXCLUDED.search_path, key_columns = EXCLUDED.key_columns,
 		key_types = EXCLUDED.key_types, target_key = EXCLUDED.target_key, columns = EXCLUDED.columns,
 		column_types = EXCLUDED.column_types, cursor_type = EXCLUDED.cursor_type, query_tree = EXCLUDED.query_tree,
+		tree_major = EXCLUDED.tree_major,
 		paused = s.paused AND s.pause_reason IS NULL, pause_reason = NULL, declared_at = now(),
 		epoch = EXCLUDED.epoch
 		WHERE s.id = (declaration ->> 'id')::bigint

@@ -3,6 +3,7 @@ LANGUAGE sql
 BEGIN ATOMIC
 	DELETE FROM activate.run r WHERE r.sync = _drop.sync;
 	DELETE FROM activate._receipt r WHERE r.sync = _drop.sync;
+	DELETE FROM activate._tally t WHERE t.sync = _drop.sync;
 	DELETE FROM activate._tick t WHERE t.sync = _drop.sync;
 	DELETE FROM activate.sync s WHERE s.id = _drop.sync;
 END;
@@ -41,11 +42,13 @@ REVOKE ALL ON FUNCTION activate._unreject(bigint, bigint[]) FROM PUBLIC;
 CREATE FUNCTION activate._adopt() RETURNS void
 LANGUAGE sql
 BEGIN ATOMIC
+	DELETE FROM activate._horizon WHERE activate._installation() = 'copy';
+	SELECT activate._new_life(true) WHERE activate._installation() = 'copy';
 	UPDATE activate._identity i
-	   SET system = c.system_identifier, database = d.oid, name = current_setting('activate.identity')
+	   SET system = c.system_identifier, database = d.oid, name = current_setting('activate.identity'), origin = activate._origin()
 	  FROM pg_catalog.pg_control_system() c, pg_catalog.pg_database d
 	 WHERE d.datname = current_database();
-	DELETE FROM activate._horizon;
+	UPDATE activate.sync s SET origin = activate._origin();
 END;
 COMMENT ON FUNCTION activate._adopt() IS 'private: this installation is the one that may send';
 REVOKE ALL ON FUNCTION activate._adopt() FROM PUBLIC;

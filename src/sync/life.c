@@ -22,6 +22,7 @@
 #define TARGET_PREFIX "target:"
 
 static char *target_of_name(FunctionCallInfo fcinfo);
+static void redeclare_all(int64 pending);
 static void redeclare(Sync *sync);
 
 ACTIVATE_FUNCTION(activate_pause);
@@ -105,10 +106,7 @@ target_of_name(FunctionCallInfo fcinfo)
 Datum
 activate_adopt(PG_FUNCTION_ARGS)
 {
-	IdentityScope scope;
-	List	   *syncs = NIL;
-	ListCell   *cell;
-	MemoryContext context = CurrentMemoryContext;
+	bool		copy = sync_is_copy();
 
 	if (!superuser())
 		ereport(ERROR,
@@ -116,7 +114,23 @@ activate_adopt(PG_FUNCTION_ARGS)
 				 errmsg("permission denied to adopt this copy of the database"),
 				 errhint("Only a superuser may say that it is the real one.")));
 	verb_count("SELECT activate._adopt() WHERE $1 = 0", 0, NULL);
-	outbox_restamp();
+	if (copy)
+		redeclare_all(outbox_restamp());
+	else
+		ereport(NOTICE,
+				(errmsg("this database is no copy: its syncs go on as they are"),
+				 errdetail("Deletes that were held because it was set back to an earlier moment stay held; new ones are not.")));
+	sync_changed();
+	PG_RETURN_VOID();
+}
+
+static void
+redeclare_all(int64 pending)
+{
+	IdentityScope scope;
+	List	   *syncs = NIL;
+	ListCell   *cell;
+	MemoryContext context = CurrentMemoryContext;
 
 	identity_enter_extension(&scope);
 	SPI_connect();
@@ -136,8 +150,9 @@ activate_adopt(PG_FUNCTION_ARGS)
 
 	foreach(cell, syncs)
 		redeclare(lfirst(cell));
-	sync_changed();
-	PG_RETURN_VOID();
+	ereport(NOTICE,
+			(errmsg("this database is the one that sends from now on: %d syncs, %lld pending intents",
+					list_length(syncs), (long long) pending)));
 }
 
 /* What cannot be declared any more is paused with the reason; the others go on. */

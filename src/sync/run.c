@@ -45,6 +45,11 @@ activate_run(PG_FUNCTION_ARGS)
 	progress_begin(run, sync->id);
 	run_execute(sync, run, full, &counts);
 	progress_end();
+	if (full && sync_set_back(sync))
+	{
+		verb_count("UPDATE activate.sync SET origin = activate._origin() WHERE id = $1", sync->id, NULL);
+		sync_changed();
+	}
 	run_finish(run, &counts, NULL);
 	run_report(sync, &counts);
 	PG_RETURN_INT64(run);

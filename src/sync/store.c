@@ -174,6 +174,7 @@ as_json(const Declaration *declaration)
 	push_field(&state, "cursor_type", declaration->cursor ?
 			   format_type_with_typemod(declaration->cursor->vartype, declaration->cursor->vartypmod) : NULL);
 	push_field(&state, "query_tree", nodeToString(declaration->query));
+	push_field(&state, "tree_major", psprintf("%d", SYNC_TREE_MAJOR));
 	push_field(&state, "epoch", psprintf("%d", declaration->old ? declaration->old->epoch + moved(declaration) : 0));
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }

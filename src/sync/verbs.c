@@ -73,8 +73,8 @@ verb_count(const char *query, int64 id, const char *text)
 	return own_int64(query, text ? 2 : 1, types, values);
 }
 
-static bool
-is_copy(void)
+bool
+sync_is_copy(void)
 {
 	return verb_count("SELECT (activate._installation() = 'copy')::int::bigint WHERE $1 = 0", 0, NULL) != 0;
 }
@@ -82,7 +82,7 @@ is_copy(void)
 void
 sync_refuse_copy(void)
 {
-	if (is_copy())
+	if (sync_is_copy())
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("this database is a copy of the one that declared its syncs"),
@@ -96,7 +96,7 @@ sync_undelivered_reason(const Sync *sync)
 		return pstrdup("the library \"activate\" is not in shared_preload_libraries");
 	if (!activate_enabled)
 		return pstrdup("activate.enabled is off");
-	if (is_copy())
+	if (sync_is_copy())
 		return pstrdup("this database is a copy and waits for activate_adopt()");
 	if (sync->paused)
 		return sync->pause_reason ? psprintf("the sync is paused: %s", sync->pause_reason) :

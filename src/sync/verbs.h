@@ -24,7 +24,8 @@ extern int64 sync_forget(int64 id);
 /* One bigint from a query of our own, run as the extension; args are bigint, then text. */
 extern int64 verb_count(const char *query, int64 id, const char *text);
 
-/* Refuses to go on in a copy of the database (guarantee 10). */
+/* Is this database a copy of the one that declared its syncs (guarantee 10)?  The other refuses to go on in one. */
+extern bool sync_is_copy(void);
 extern void sync_refuse_copy(void);
 
 /* Why nothing of this sync is being delivered, for people; NULL: it is. */
