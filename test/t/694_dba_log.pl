@@ -1,0 +1,77 @@
+# The log: a line per change of state, never per row.  SEMANTICS 13.
+use strict;
+use warnings;
+
+use ActivateTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $crm  = ActivateTest::Service->new;
+my $node = activate_node('log');
+my $from = 0;
+
+sub sql { return $node->safe_psql('postgres', $_[0]); }
+
+# The lines that our processes have written since the last look, but for starts and ends of processes.
+sub lines
+{
+	my $log = substr(slurp_file($node->logfile), $from);
+
+	$from += length $log;
+	return grep { !/terminating background worker|exited with exit code/ }
+	  map { s/^\S+ \S+ \S+ \[\d+\] //r } grep { /(LOG|WARNING|ERROR):  activate/ } split /\n/, $log;
+}
+
+sub fill { sql("UPDATE t SET v = '$_[0]'"); }
+
+sub target_is
+{
+	my ($state) = @_;
+	return ok($node->poll_query_until('postgres', "SELECT state = '$state' FROM activate.stat_target WHERE name = 'hook'"), "the target is $state");
+}
+
+sql("SELECT activate_target('hook', 'webhook', '{\"url\": \"" . $crm->url('/hook') . "\"}');
+	CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT i, '0' FROM generate_series(1, 300) i;
+	SELECT activate_sync('t', 't', 'hook.change', capture => 'trigger', mode => 'mirror'); SELECT activate_run('t')");
+ok(delivered($node, 't'), '300 rows are delivered');
+is_deeply([ lines() ], [], 'without a line');
+
+$crm->control({ fault => 'status', path => '/hook', status => 422 });
+fill('refused');
+ok(delivered($node, 't'), '300 rows are refused');
+is(sql('SELECT count(*) FROM activate.rejection'), 300, 'and stand in rejection');
+is_deeply([ lines() ], [], 'without a line');
+
+$crm->heal;
+$crm->control({ fault => 'status', path => '/hook', status => 503 });
+fill('down');
+target_is('down');
+ok($node->poll_query_until('postgres', 'SELECT failures > 8 FROM activate.stat_target'), 'probes fail');
+$crm->heal;
+ok(delivered($node, 't'), 'delivered');
+my @lines = lines();
+is(scalar(grep { /is down/ } @lines), 1, 'down: one line');
+is(scalar(grep { /is up again/ } @lines), 1, 'up: one line');
+is(scalar @lines, 2, 'and no other');
+
+$crm->control({ fault => 'status', path => '/hook', status => 401 });
+fill('auth');
+target_is('auth');
+$crm->heal;
+sql("SELECT activate_target('hook', 'webhook', '{}', '{\"bearer\": \"new\"}')");
+ok(delivered($node, 't'), 'delivered');
+is_deeply([ map { /is unauthorized|is up again/ ? 'ok' : $_ } lines() ], [ 'ok', 'ok' ], 'a refused secret: two lines');
+
+sql("SELECT activate_pause('target:hook')");
+fill('paused');
+sql("SELECT activate_resume('target:hook')");
+ok(delivered($node, 't'), 'delivered');
+cmp_ok(scalar(lines()), '<=', 2, 'a pause: at most two lines');
+
+# a source that cannot be rendered at all, and one that cannot be read
+sql('ALTER TABLE t RENAME COLUMN v TO w; ALTER TABLE t DROP COLUMN w; UPDATE t SET id = id');
+ok($node->poll_query_until('postgres', "SELECT paused FROM activate.sync WHERE name = 't'"), 'a column is gone: the sync is paused');
+is(scalar(grep { /sync "t" is paused/ } split /\n/, substr(slurp_file($node->logfile), $from)), 1, 'one line');
+
+$node->stop('fast');
+done_testing();
