@@ -49,7 +49,6 @@ typedef struct CapturePlan
 	bool		marks;			/* rows are told apart by activate._seen */
 	bool		everything;		/* whatever was sent */
 	bool		unlimited;		/* deletes are allowed */
-	bool		set_back;		/* the target may be newer: none is */
 	bool		known;			/* options.backfill = false: nothing is sent */
 	bool		totals;			/* seen: they come first */
 	int64		deletes;		/* as planned */
@@ -123,7 +122,6 @@ plan_init(CapturePlan *plan, const Sync *sync, int64 run, bool full, RunCounts *
 		counts->deleted = outbox_release(sync->id, run);
 	plan->released = counts->deleted > 0;
 	plan->unlimited = full;
-	plan->set_back = sync_set_back(sync);
 	plan->marks = sync->mode == SYNC_APPEND || sync->nkeys == 0;
 	plan->everything = (full && !plan->released) || sync->mode == SYNC_REPLACE ||
 		(sync->capture == CAPTURE_FULL && !plan->marks);
@@ -273,7 +271,7 @@ plan_total(CapturePlan *plan, char action, HeapTuple row, TupleDesc desc)
 		plan->deletes = DatumGetInt64(row_value(row, desc, COL_HASH));
 }
 
-/* Guarantee 8, with the options of the sync. */
+/* Guarantee 8, with the options of the sync; a target that may be newer than we are loses nothing. */
 static bool
 plan_holds(const CapturePlan *plan, int64 sent)
 {
@@ -282,7 +280,8 @@ plan_holds(const CapturePlan *plan, int64 sent)
 
 	if (plan->unlimited || plan->deletes == 0)
 		return false;
-	return plan->set_back || plan->deletes >= sent || (plan->deletes >= least && plan->deletes * 100.0 > (double) sent * percent);
+	return sync_set_back(plan->sync) || plan->deletes >= sent ||
+		(plan->deletes >= least && plan->deletes * 100.0 > (double) sent * percent);
 }
 
 /* A row that is sent as it is now: append mode, and rows without a key. */

@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "catalog/sync.h"
 #include "core/identity.h"
+#include "core/own.h"
 #include "core/shared.h"
 #include "executor/spi.h"
 #include "foreign/foreign.h"
@@ -202,21 +203,13 @@ sync_pause(int64 id, const char *reason)
 bool
 sync_set_back(const Sync *sync)
 {
-	IdentityScope scope;
 	Oid			type = INT8OID;
 	Datum		id = Int64GetDatum(sync->id);
 	bool		isnull;
-	bool		result = false;
+	Datum		result = own_value("SELECT activate._set_back(origin) FROM activate.sync WHERE id = $1",
+								   1, &type, &id, NULL, &isnull);
 
-	identity_enter_extension(&scope);
-	SPI_connect();
-	SPI_execute_with_args("SELECT activate._set_back(origin) FROM activate.sync WHERE id = $1",
-						  1, &type, &id, NULL, false, 1);
-	if (SPI_processed > 0)
-		result = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
-	SPI_finish();
-	identity_leave(&scope);
-	return result;
+	return !isnull && DatumGetBool(result);
 }
 
 static Sync *

@@ -7,7 +7,7 @@ BEGIN ATOMIC
 	WITH receipts AS (
 		DELETE FROM activate._receipt WHERE ctid = ANY (ARRAY(
 			SELECT r.ctid FROM activate._receipt r
-			 WHERE r.newest < clock_timestamp() - current_setting('activate._receipt_retention')::interval LIMIT batch))
+			 WHERE r.newest < clock_timestamp() - current_setting('activate.receipt_retention')::interval LIMIT batch))
 		RETURNING 1),
 	-- the last run of each sync stays, however old: it is its state
 	runs AS (

@@ -81,7 +81,7 @@ subtest 'a restore to an earlier moment' => sub {
 	$restored->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
 	my $then = sub { return $restored->safe_psql('postgres', $_[0]); };
 
-	ok($restored->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'activate worker'"), 'it works');
+	ok($restored->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'activate worker' AND query ~ 'next tick'"), 'it works');
 	like(slurp_file($restored->logfile), qr/set back to an earlier moment.*Targets may be newer.*full => true/s, 'the log tells');
 	$then->("SELECT activate_resume('m')");
 	ok($restored->poll_query_until('postgres', "SELECT count(*) = 3 AND bool_and(held) FROM activate.outbox"), 'captured deletes are held, the rest is sent');

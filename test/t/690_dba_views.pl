@@ -70,14 +70,14 @@ subtest 'the states of a target' => sub {
 
 subtest 'figures' => sub {
 	my $before = sql("SELECT delivered FROM activate.stat_sync WHERE name = 't'");
-	sql("DELETE FROM activate.receipt");
+	sql("DELETE FROM activate._receipt");
 	is(sql("SELECT delivered, retried > 0, requests > 0 FROM activate.stat_sync WHERE name = 't'"), "$before|t|t", 'counts outlive the receipts');
 	sql("UPDATE t SET v = 'x'");
 	ok(delivered($node, 't'), 'delivered');
 	is(sql("SELECT delivered FROM activate.stat_sync WHERE name = 't'"), $before + 9, 'and go on');
 	is(sql("SELECT p50_ms > 0 AND p99_ms >= p50_ms FROM activate.stat_sync WHERE name = 't'"), 't', 'percentiles are of what there is');
 	my $plan = sql('EXPLAIN SELECT * FROM activate.stat_sync');
-	unlike($plan, qr/Seq Scan on receipt/, 'receipts are never gone through');
+	unlike($plan, qr/Seq Scan on _receipt/, 'receipts are never gone through');
 	like($plan, qr/Limit.*receipt_sync_idx/s, 'but the newest by the index');
 };
 

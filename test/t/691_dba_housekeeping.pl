@@ -12,7 +12,7 @@ my $node = activate_node('old');
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
 is(sql("SELECT string_agg(relname, ' ') FROM pg_class WHERE relnamespace = 'activate'::regnamespace AND relkind = 'r'
-	AND relname = ANY ('{_outbox,_retry,_sent,_tally,_seen,rejection,receipt,run}') AND (reloptions IS NULL OR NOT reloptions::text ~ 'autovacuum_vacuum_scale_factor=0.02')"),
+	AND relname = ANY ('{_outbox,_retry,_sent,_tally,_seen,rejection,_receipt,run}') AND (reloptions IS NULL OR NOT reloptions::text ~ 'autovacuum_vacuum_scale_factor=0.02')"),
 	'', 'tables that change all the time are vacuumed sooner than others');
 
 sql("SELECT activate_target('hook', 'webhook', '{\"url\": \"" . $crm->url('/hook') . "\"}');
@@ -22,8 +22,10 @@ $crm->control({ reject => { field => 'v', equals => 'bad', status => 422, error 
 sql("INSERT INTO t VALUES (1, 'bad')");
 ok(delivered($node, 't'), 'one row is refused');
 sql("UPDATE activate.rejection SET rejected_at = now() - interval '1 year';
-	INSERT INTO activate.receipt (sync, key, op, outcome, sent_at) SELECT 1, '{}', 'upsert', 'delivered', now() - interval '8 days' FROM generate_series(1, 25000);
-	INSERT INTO activate.receipt (sync, key, op, outcome, sent_at) SELECT 1, '{\"new\": 1}', 'upsert', 'delivered', now() - interval '6 days' FROM generate_series(1, 10);
+	INSERT INTO activate._receipt (sync, n, calls, newest, op, outcome, keys, ids, times, latencies)
+	SELECT 1, 1, 1, t.at, 'upsert', 'delivered', ARRAY[t.key], ARRAY[gen_random_uuid()], ARRAY[t.at], '{1}'
+	  FROM (SELECT '{}'::jsonb AS key, now() - interval '8 days' AS at FROM generate_series(1, 25000)
+			UNION ALL SELECT '{\"new\": 1}', now() - interval '6 days' FROM generate_series(1, 10)) t;
 	INSERT INTO activate.run (sync, status, started_at, finished_at) SELECT 1, 'failed', now() - interval '40 days', now() - interval '40 days' FROM generate_series(1, 5);
 	INSERT INTO activate._retry (sync, id, attempts, due_at) SELECT 1, -i, 1, now() FROM generate_series(1, 3) i");
 
