@@ -97,7 +97,7 @@ same_rows($node, $crm->hook_rows('hang', 'hang'), 'TABLE hang', 'everything has 
 sql("ALTER SYSTEM SET activate.retry_backoff = '3s'; SELECT pg_reload_conf()");
 $crm->control({ fault => 'status', path => '/hook/hang', status => 500, count => 1 });
 sql('UPDATE hang SET v = 3 WHERE id = 1');
-ok($node->poll_query_until('postgres', 'SELECT count(*) = 1 FROM activate.outbox WHERE attempts = 1'), 'refused for now');
+ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM activate.receipt WHERE outcome = 'retried'"), 'refused for now');
 $node->restart;
 ok(delivered($node, 'hang'), 'later taken');
 is(ambiguous(), 5, 'which is not ambiguous');
