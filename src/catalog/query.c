@@ -87,6 +87,8 @@ sync_gone_reason(const Sync *sync)
 		return psprintf("its owner, role \"%s\", was dropped", sync->owner_name);
 	if (!OidIsValid(sync->target_rel))
 		return psprintf("its target \"%s\" was dropped", sync->target);
+	if (sync->implicit)
+		return NULL;
 	/* after pg_upgrade that cannot be known yet */
 	if (sync->query_tree != NULL && sync_tree(sync) == NULL)
 		return NULL;

@@ -69,10 +69,44 @@ request_append_change(StringInfo out, const ConnectorRow *row)
 	appendStringInfoChar(out, '}');
 }
 
+/*
+ * Columns of a row that is not whole (an UPDATE of a foreign table) go with
+ * those of its key that the path does not name.
+ */
+static Jsonb *
+request_object(const Connector *connector, const ConnectorRow *row)
+{
+	List	   *named;
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue	name;
+	JsonbValue	value;
+
+	if (row->row == NULL || row->target_key == NULL || row->op != OUTBOX_UPDATE)
+		return row->row ? row->row : row->target_key;
+	named = template_names(connector_write(connector, row->op)->path);
+	it = JsonbIteratorInit(&row->target_key->root);
+	while ((token = JsonbIteratorNext(&it, &name, true)) != WJB_DONE)
+	{
+		ListCell   *cell;
+		bool		there;
+
+		if (token != WJB_KEY)
+			continue;
+		there = getKeyJsonValueFromContainer(&row->row->root, name.val.string.val, name.val.string.len, &value) != NULL;
+		foreach(cell, named)
+			there |= strlen(lfirst(cell)) == name.val.string.len &&
+				memcmp(lfirst(cell), name.val.string.val, name.val.string.len) == 0;
+		if (!there)
+			return definition_merge(row->row, row->target_key);
+	}
+	return row->row;
+}
+
 static void
 request_append_row(StringInfo out, const Connector *connector, const ConnectorRow *row)
 {
-	Jsonb	   *values = row->row ? row->row : row->target_key;
+	Jsonb	   *values = request_object(connector, row);
 
 	if (connector->format == FORMAT_CHANGE)
 		request_append_change(out, row);

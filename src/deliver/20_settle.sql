@@ -65,8 +65,10 @@ BEGIN
 	  FROM unnest(syncs, keys, hashes, seqs, times, remote_ids, images, epochs)
 		AS u(sync, key, hash, seq, sent_at, remote_id, image, epoch)
 	 WHERE EXISTS (SELECT FROM activate.sync y WHERE y.id = u.sync AND y.epoch = u.epoch)
+	-- without a hash it was no whole row, but columns written to a foreign table
 	ON CONFLICT (sync, key) DO UPDATE
-	   SET hash = excluded.hash, seq = excluded.seq, sent_at = excluded.sent_at, image = excluded.image,
+	   SET hash = excluded.hash, seq = excluded.seq, sent_at = excluded.sent_at,
+		image = CASE WHEN excluded.hash IS NULL THEN coalesce(s.image || excluded.image, excluded.image) ELSE excluded.image END,
 		remote_id = coalesce(excluded.remote_id, s.remote_id);
 END
 $$;
@@ -91,8 +93,9 @@ $$;
 COMMENT ON FUNCTION activate._settle_gone(bigint[], jsonb[]) IS 'private: the target holds these keys no more';
 REVOKE ALL ON FUNCTION activate._settle_gone(bigint[], jsonb[]) FROM PUBLIC;
 
--- API: Private.
-CREATE FUNCTION activate._settle_forgiven(syncs bigint[], keys jsonb[]) RETURNS void
+-- API: Private.  Of a message that was not the whole row (rows), only rejections
+-- of which every column has been written since.
+CREATE FUNCTION activate._settle_forgiven(syncs bigint[], keys jsonb[], rows jsonb[]) RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, activate, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -101,13 +104,15 @@ SET jit = off
 AS $$
 BEGIN
 	DELETE FROM activate.rejection WHERE ctid = ANY (ARRAY(
-		SELECT r.ctid FROM unnest(syncs, keys) AS u(sync, key)
-		 CROSS JOIN LATERAL (SELECT t.ctid FROM activate.rejection t WHERE t.sync = u.sync AND t.key = u.key OFFSET 0) r));
+		SELECT r.ctid FROM unnest(syncs, keys, rows) AS u(sync, key, "row")
+		 CROSS JOIN LATERAL (SELECT t.ctid, t.body FROM activate.rejection t WHERE t.sync = u.sync AND t.key = u.key OFFSET 0) r
+		 WHERE u."row" IS NULL
+			OR r.body IS NOT NULL AND u."row" ?& ARRAY(SELECT jsonb_object_keys(r.body))));
 END
 $$;
-COMMENT ON FUNCTION activate._settle_forgiven(bigint[], jsonb[]) IS
+COMMENT ON FUNCTION activate._settle_forgiven(bigint[], jsonb[], jsonb[]) IS
 	'private: earlier rejections of these keys have been overtaken';
-REVOKE ALL ON FUNCTION activate._settle_forgiven(bigint[], jsonb[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION activate._settle_forgiven(bigint[], jsonb[], jsonb[]) FROM PUBLIC;
 
 -- API: Private.
 CREATE FUNCTION activate._settle_rejected(syncs bigint[], keys jsonb[], ops text[], bodies jsonb[], codes text[],

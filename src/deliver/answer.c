@@ -151,12 +151,12 @@ row_outcome(Answered *answered, int i)
 			row_settled(answered, i, OUTCOME_REJECTED);
 			break;
 		case ANSWER_RETRY:
-			entry->uncertain = true;
+			deliver_entry_tried(entry);
 			row_attempted(answered, i, OUTCOME_RETRIED);
 			break;
 		case ANSWER_AMBIGUOUS:
 			entry->tried_ambiguous = true;
-			entry->uncertain = true;
+			deliver_entry_tried(entry);
 			row_attempted(answered, i, OUTCOME_AMBIGUOUS);
 			break;
 		case ANSWER_SPLIT:

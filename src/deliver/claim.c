@@ -31,6 +31,7 @@ static void render_fresh(ClaimWork *work);
 static bool render_entries(ClaimWork *work, DeliverEntry **entries, int n, Rendered *rendered);
 static bool *check_deletes(ClaimWork *work, DeliverEntry **entries, int n, const Rendered *rendered,
 						   const DeliverKnown *known);
+static void prepare_event(DeliverEntry *entry, const DeliverKnown *known);
 static void prepare_entry(DeliverEntry *entry, const Rendered *rendered, const DeliverKnown *known);
 static void prepare_message(DeliverEntry *entry, OutboxOp op, Jsonb *row, const DeliverKnown *known);
 static void settle_entry(DeliverEntry *entry, OutcomeKind kind, OutboxOp op, const char *code, const char *reason);
@@ -196,7 +197,7 @@ is_event(const DeliverEntry *entry)
 	return head->body != NULL || (head->op == OUTBOX_DELETE && entry->sync->declaration->sync->implicit);
 }
 
-/* The leading intents that one message can stand for. */
+/* The leading intents that one rendering can stand for. */
 static int
 count_covered(const DeliverEntry *entry, bool *forced)
 {
@@ -204,8 +205,6 @@ count_covered(const DeliverEntry *entry, bool *forced)
 	int			n = 0;
 
 	*forced = false;
-	if (is_event(entry))
-		return 1;
 	dlist_foreach(iter, unconstify(dlist_head *, &entry->intents))
 	{
 		const OutboxIntent *intent = &dlist_container(DeliverIntent, node, iter.cur)->intent;
@@ -327,24 +326,44 @@ unplanned_delete(const DeliverEntry *entry)
 	return true;
 }
 
+/* An event is a message of its own, but for what merges of DML on a foreign table. */
+static void
+prepare_event(DeliverEntry *entry, const DeliverKnown *known)
+{
+	const Sync *sync = entry->sync->declaration->sync;
+	OutboxIntent *head = deliver_entry_head(entry);
+	dlist_node *node = entry->intents.head.next;
+	DeliverMerge merge;
+
+	deliver_merge_begin(&merge, head, entry->uncertain);
+	while (sync->implicit && (node = node->next) != &entry->intents.head &&
+		   deliver_merge_add(&merge, &dlist_container(DeliverIntent, node, node)->intent))
+		;
+	entry->covered = merge.n;
+	if (merge.nothing)
+		settle_entry(entry, OUTCOME_SUPERSEDED, merge.op, NULL, NULL);
+	else
+		prepare_message(entry, merge.op == OUTBOX_CHANGE ? outbox_mode_op(sync->mode) : merge.op, merge.body, known);
+}
+
 /* Decides what becomes of a rendered entry (SEMANTICS 1). */
 static void
 prepare_entry(DeliverEntry *entry, const Rendered *rendered, const DeliverKnown *known)
 {
 	const Sync *sync = entry->sync->declaration->sync;
-	OutboxIntent *head = deliver_entry_head(entry);
 	OutboxOp	op = outbox_mode_op(sync->mode);
 	bool		forced;
 
-	entry->covered = count_covered(entry, &forced);
 	entry->epoch = sync->epoch;
 	entry->op = op;
-	entry->refused = known->refused;
+	/* an event that was refused is not made good by another */
+	entry->refused = known->refused && (sync->mode != SYNC_APPEND || sync->implicit);
 	if (is_event(entry))
 	{
-		prepare_message(entry, head->op == OUTBOX_CHANGE ? op : head->op, head->body, known);
+		prepare_event(entry, known);
 		return;
 	}
+	entry->covered = count_covered(entry, &forced);
 	if (rendered->error)
 	{
 		settle_entry(entry, OUTCOME_REJECTED, op, rendered->sqlstate, rendered->error);

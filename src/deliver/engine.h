@@ -332,6 +332,7 @@ extern void deliver_entry_ready(DeliverEntry *entry, bool front);
 extern void deliver_entry_wait(DeliverEntry *entry, TimestampTz due_at);
 extern void deliver_entry_busy(DeliverEntry *entry, EntryState state);
 extern void deliver_entry_done(DeliverEntry *entry);
+extern void deliver_entry_tried(DeliverEntry *entry);
 extern void deliver_entry_clear(DeliverEntry *entry);
 extern OutboxIntent *deliver_entry_head(const DeliverEntry *entry);
 extern const OutboxIntent *deliver_entry_newest(const DeliverEntry *entry);
@@ -365,6 +366,20 @@ typedef struct HeldWork
 extern bool deliver_held_applies(const DeliverSync *sync);
 extern void deliver_held_check(HeldWork *held, DeliverSync *sync, DeliverEntry **entries, int n, bool *waits);
 extern void deliver_held_done(HeldWork *held, DeliverSync *sync);
+
+/* merge.c: DML on a foreign table */
+typedef struct DeliverMerge
+{
+	int			n;				/* intents taken in */
+	OutboxOp	op;
+	Jsonb	   *body;
+	bool		nothing;		/* they cancel each other */
+	bool		tried;			/* an attempt may have reached the target */
+	bool		alone;
+} DeliverMerge;
+
+extern void deliver_merge_begin(DeliverMerge *merge, const OutboxIntent *first, bool uncertain);
+extern bool deliver_merge_add(DeliverMerge *merge, const OutboxIntent *next);
 
 /* message.c */
 typedef struct DeliverKnown

@@ -225,6 +225,9 @@ deliver_target_key(const Sync *sync, Jsonb *key)
 	JsonbValue	name;
 	JsonbValue	value;
 
+	/* written under them, whatever has become of the object's key since */
+	if (sync->implicit)
+		return key;
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	for (int i = 0; i < sync->nkeys; i++)
 	{

@@ -30,6 +30,7 @@ typedef struct PreviewRow
 	Jsonb	   *key;
 	Jsonb	   *body;			/* not NULL: an event */
 	OutboxOp	op;
+	DeliverMerge merge;			/* of DML on a foreign table */
 	bool		forced;
 	int64		seq;
 	uint64		nonce;
@@ -95,13 +96,23 @@ activate_preview(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/* The row that the intent becomes part of: the last one of its key, if that can be. */
 static PreviewRow *
 find_coalescing(Preview *preview, const OutboxIntent *intent)
 {
-	for (int i = 0; intent->body == NULL && i < preview->n; i++)
-		if (preview->rows[i].body == NULL &&
-			compareJsonbContainers(&preview->rows[i].key->root, &intent->key->root) == 0)
-			return &preview->rows[i];
+	bool		implicit = preview->declaration.sync->implicit;
+
+	for (int i = preview->n - 1; (implicit ? JB_ROOT_COUNT(intent->key) > 0 : intent->body == NULL) && i >= 0; i--)
+	{
+		PreviewRow *row = &preview->rows[i];
+
+		if (compareJsonbContainers(&row->key->root, &intent->key->root) != 0)
+			continue;
+		if (implicit)
+			return deliver_merge_add(&row->merge, intent) ? row : NULL;
+		if (row->body == NULL)
+			return row;
+	}
 	return NULL;
 }
 
@@ -126,6 +137,12 @@ preview_pending(Preview *preview)
 			row->key = intent->key;
 			row->body = intent->body;
 			row->op = intent->op;
+			deliver_merge_begin(&row->merge, intent, false);
+		}
+		else if (preview->declaration.sync->implicit)
+		{
+			row->body = row->merge.body;
+			row->op = row->merge.op;
 		}
 		row->forced |= intent->forced;
 		if (intent->id > row->seq)
@@ -244,6 +261,8 @@ preview_decide(Preview *preview, ConnectorRow *rows)
 		uint8		id[DELIVER_ID_LEN];
 		bool		event = from->body != NULL || sync->implicit;
 
+		if (from->merge.nothing)
+			continue;
 		if (event)
 			to->op = from->op == OUTBOX_CHANGE ? outbox_mode_op(sync->mode) : from->op;
 		else if (from->rendered.error || from->rendered.duplicate ||

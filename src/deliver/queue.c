@@ -3,8 +3,8 @@
  *	  The intents of a sync in memory: one entry per key, at most one message
  *	  of a key under way, later intents waiting behind it (guarantee 3).
  *
- * An intent whose content was captured with it (body) is an event: it is a
- * message of its own.  Intents that only name the key are coalesced: one
+ * An intent whose content was captured with it (body) is an event: a message
+ * of its own, or with its neighbours as merge.c says.  Intents that only name the key are coalesced: one
  * rendering stands for all of them that were claimed before it.
  */
 #include "postgres.h"
@@ -311,6 +311,13 @@ entry_find(DeliverSync *sync, const OutboxIntent *intent)
 	return entry;
 }
 
+/* Would a new intent of the key become part of the message that is ready? */
+static bool
+entry_coalesces(const DeliverEntry *entry)
+{
+	return deliver_entry_head(entry)->body == NULL || entry->sync->declaration->sync->implicit;
+}
+
 void
 deliver_queue_add(DeliverSync *sync, const OutboxIntent *intent)
 {
@@ -328,8 +335,19 @@ deliver_queue_add(DeliverSync *sync, const OutboxIntent *intent)
 	if (entry->state == ENTRY_NEW && intent->due_at > clock_now())
 		deliver_entry_wait(entry, intent->due_at);
 	else if (entry->state == ENTRY_NEW ||
-			 (entry->state == ENTRY_READY && deliver_entry_head(entry)->body == NULL))
+			 (entry->state == ENTRY_READY && entry_coalesces(entry)))
 		deliver_entry_fresh(entry, false);
+}
+
+/* The message may have reached the target: until that is known its intents are no other. */
+void
+deliver_entry_tried(DeliverEntry *entry)
+{
+	dlist_node *node = entry->intents.head.next;
+
+	entry->uncertain = true;
+	for (int i = 0; i < entry->covered; i++, node = node->next)
+		dlist_container(DeliverIntent, node, node)->intent.due_at = clock_now();
 }
 
 /*

@@ -39,7 +39,7 @@ STATEMENT("_settle_sent", INT8OID, JSONBOID, INT8OID, INT8OID, TIMESTAMPTZOID, T
 static SettleStatement gone_statement =
 STATEMENT("_settle_gone", INT8OID, JSONBOID);
 static SettleStatement forgiven_statement =
-STATEMENT("_settle_forgiven", INT8OID, JSONBOID);
+STATEMENT("_settle_forgiven", INT8OID, JSONBOID, JSONBOID);
 static SettleStatement rejected_statement =
 STATEMENT("_settle_rejected", INT8OID, JSONBOID, TEXTOID, JSONBOID, TEXTOID, TEXTOID, INT4OID, INT8OID, TIMESTAMPTZOID,
 		  INT4OID);
@@ -313,6 +313,23 @@ add_rejected(SettleRows *rows, const DeliverOutcome *outcome)
 	rows->n++;
 }
 
+/*
+ * A new outcome of the key replaces its rejection.  What was written to a
+ * foreign table, and so has no hash, says no more than its columns do.
+ */
+static void
+add_forgiven(SettleRows *rows, const DeliverOutcome *outcome)
+{
+	const DeliverEntry *entry = outcome->entry;
+	bool		part = entry->row != NULL && !entry->has_hash;
+
+	if (!entry->refused)
+		return;
+	rows_set_key(rows, outcome);
+	rows_set(rows, 2, part ? JsonbPGetDatum(entry->row) : (Datum) 0, !part);
+	rows->n++;
+}
+
 static void
 settle_work(void *arg)
 {
@@ -336,11 +353,7 @@ settle_work(void *arg)
 		if ((outcome->kind != OUTCOME_REJECTED && outcome->kind != OUTCOME_DELIVERED) ||
 			outcome->entry->hash_key.event != 0)
 			continue;
-		if (outcome->entry->refused)
-		{
-			rows_set_key(&forgiven, outcome);
-			forgiven.n++;
-		}
+		add_forgiven(&forgiven, outcome);
 		if (outcome->kind == OUTCOME_DELIVERED && outcome->op == OUTBOX_DELETE)
 		{
 			rows_set_key(&gone, outcome);

@@ -40,7 +40,7 @@ BEGIN ATOMIC
 		   FROM pg_catalog.pg_event_trigger_dropped_objects() d
 		  WHERE NOT d.is_temporary
 			AND d.classid IN ('pg_class'::regclass, 'pg_proc'::regclass, 'pg_type'::regclass, 'pg_operator'::regclass)) gone
-	 WHERE NOT s.paused AND NOT s.implicit AND activate._installation() <> 'copy'
+	 WHERE NOT s.paused AND activate._installation() <> 'copy'
 	   AND (s.target_rel::oid = ANY (gone.oids) OR s.query_tree ~ format(' (%s) ', gone.numbers));
 END;
 COMMENT ON FUNCTION activate._drop_victims() IS 'private: syncs that what is being dropped may matter to; in an event trigger only';

@@ -21,7 +21,9 @@ activate_fdw_handler(PG_FUNCTION_ARGS)
 	FdwRoutine *routine = makeNode(FdwRoutine);
 
 	rest_scan_routine(routine);
+	rest_writable_routine(routine);
 	rest_modify_routine(routine);
+	rest_direct_routine(routine);
 	routine->ImportForeignSchema = rest_import;
 	PG_RETURN_POINTER(routine);
 }

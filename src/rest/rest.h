@@ -11,7 +11,10 @@
  *		page.c		page after page, record after record
  *		convert.c	a record to a row
  *		scan.c		planning and executing a SELECT
- *		modify.c	INSERT and COPY: rows into the outbox
+ *		writable.c	what may be written, and planning it
+ *		modify.c	INSERT, COPY, UPDATE and DELETE, executed
+ *		direct.c	UPDATE and DELETE by key, without reading
+ *		intent.c	a row to an intent in the outbox
  *		object.c	objects of a definition as CREATE FOREIGN TABLE
  *		target.c	activate_target(): server and user mapping
  *		tables.c	its schema and foreign tables
@@ -21,7 +24,10 @@
 
 #include "access/tupdesc.h"
 #include "connector/connector.h"
+#include "core/identity.h"
+#include "executor/tuptable.h"
 #include "foreign/fdwapi.h"
+#include "nodes/bitmapset.h"
 #include "utils/jsonb.h"
 
 /* What is read for whom; in every message, secrets nowhere. */
@@ -66,9 +72,56 @@ extern void rest_convert(RestConverter *converter, const JsonbValue *record, int
 						 Datum *values, bool *nulls);
 extern char *rest_clip(const char *text, int characters);
 
-/* scan.c, modify.c, object.c: their callbacks into the handler's table */
+/* intent.c: some columns of a slot, to be rendered as one object */
+typedef struct RestColumns
+{
+	int			n;
+	AttrNumber *attnums;		/* in the slot */
+	TupleDesc	desc;			/* blessed; NULL where n is 0 */
+} RestColumns;
+
+/* Writes rows of a foreign table as intents, in one statement. */
+typedef struct RestIntent
+{
+	Connector  *connector;
+	Oid			relation;
+	TupleDesc	desc;			/* the relation's */
+	Oid			owner;			/* of the foreign table */
+	int64		sync;			/* 0: not looked up yet */
+	OutboxOp	op;
+	RestColumns key;			/* n 0: the table has none */
+	RestColumns row;			/* the body */
+	AttrNumber	free_row;		/* webhook: the column that is the row; else 0 */
+	FmgrInfo	to_jsonb;
+	MemoryContext scratch;		/* between enter and leave */
+	MemoryContext caller;
+	IdentityScope scope;
+} RestIntent;
+
+extern RestIntent *rest_intent_create(Relation relation, OutboxOp op, Bitmapset *given, MemoryContext context);
+/* Around some rows: the settings of rendering, and memory that is gone afterwards. */
+extern void rest_intent_enter(RestIntent *intent);
+extern void rest_intent_leave(RestIntent *intent);
+extern void rest_intent_insert(RestIntent *intent, TupleTableSlot *slot);
+extern void rest_intent_append(RestIntent *intent, Jsonb *key, Jsonb *body);
+extern Jsonb *rest_intent_render(RestIntent *intent, const RestColumns *columns, TupleTableSlot *slot);
+extern const char *rest_null_column(const RestColumns *columns, TupleTableSlot *slot);
+
+/* writable.c */
+extern bool rest_is_key(const Connector *connector, const char *column);
+extern char *rest_key_text(const Connector *connector);
+extern OutboxOp rest_command_op(const Connector *connector, CmdType command);
+extern char *rest_junk_name(Form_pg_attribute attribute);
+extern void rest_refuse_write(Relation relation, const char *verb, const char *hint);
+extern void rest_check_assigned(Relation relation, const Connector *connector, const Bitmapset *assigned);
+extern void rest_explain_intent(Relation relation, CmdType command, const Bitmapset *assigned, const char *how,
+								struct ExplainState *es);
+
+/* Their callbacks into the handler's table */
 extern void rest_scan_routine(FdwRoutine *routine);
+extern void rest_writable_routine(FdwRoutine *routine);
 extern void rest_modify_routine(FdwRoutine *routine);
+extern void rest_direct_routine(FdwRoutine *routine);
 extern List *rest_import(ImportForeignSchemaStmt *stmt, Oid server);
 extern char *rest_table_name(Oid relation);	/* schema.name, for messages */
 

@@ -15,61 +15,79 @@ CREATE FOREIGN DATA WRAPPER activate
 COMMENT ON FOREIGN DATA WRAPPER activate IS 'web APIs as foreign tables: read page by page, written through the outbox';
 GRANT USAGE ON FOREIGN DATA WRAPPER activate TO activate_admin;
 
--- The sync behind DML on a foreign table of ours: found by the table, so that
--- a rename is followed; the name follows at the next use.
+-- The sync behind DML on a foreign table of ours.  It is found by the table; a
+-- rename, another owner and another key are followed at the next use.
 CREATE FUNCTION activate._implicit_sync(relation regclass, owner name, key text[],
-	OUT id bigint, OUT created boolean)
+	OUT id bigint, OUT changed boolean)
 LANGUAGE plpgsql SET search_path = pg_catalog, activate, pg_temp AS $$
+#variable_conflict use_column
 DECLARE
-	called text;
+	called text := (SELECT format('%s.%s', n.nspname, c.relname)
+		  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation);
+	present activate.sync;
 BEGIN
-	created := false;
-	SELECT s.id INTO id FROM activate.sync s WHERE s.implicit AND s.target_rel = relation;
-	IF FOUND THEN
+	changed := false;
+	SELECT s.* INTO present FROM activate.sync s WHERE s.implicit AND s.target_rel = relation;
+	id := present.id;
+	IF present.name = called AND present.owner = _implicit_sync.owner AND present.key_columns = _implicit_sync.key THEN
 		RETURN;
 	END IF;
-
-	SELECT format('%s.%s', n.nspname, c.relname) INTO called
-	  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation;
-
-	-- The name may still be held by a table that was renamed since.
-	UPDATE activate.sync s SET name = format('%s.%s', n.nspname, c.relname)
-	  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-	 WHERE s.implicit AND s.name = called AND s.target_rel <> relation AND c.oid = s.target_rel;
-
-	-- ... or by one that was dropped: what is pending of it goes on here, unless
-	-- the new table is another role's, to whom it must not be told.
-	DELETE FROM activate._outbox o USING activate.sync s
-	 WHERE o.sync = s.id AND s.implicit AND s.name = called AND s.owner <> _implicit_sync.owner;
-	INSERT INTO activate.sync AS s (name, target, key, mode, capture, owner, implicit, kind, target_rel,
-		search_path, key_columns, key_types, target_key, columns, column_types)
-	SELECT called, called, nullif(array_to_string(ARRAY(SELECT quote_ident(k) FROM unnest(key) k), ', '), ''),
-		'append', 'full', owner, true, 'api', relation, 'pg_catalog',
-		coalesce(array_agg(a.attname::text ORDER BY array_position(key, a.attname::text)) FILTER (WHERE a.attname = ANY (key)), '{}'),
-		coalesce(array_agg(format_type(a.atttypid, a.atttypmod) ORDER BY array_position(key, a.attname::text)) FILTER (WHERE a.attname = ANY (key)), '{}'),
-		coalesce(array_agg(a.attname::text ORDER BY array_position(key, a.attname::text)) FILTER (WHERE a.attname = ANY (key)), '{}'),
-		array_agg(a.attname::text ORDER BY a.attnum),
-		array_agg(format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum)
-	  FROM pg_attribute a
-	 WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped
-	ON CONFLICT (name) DO UPDATE SET target_rel = excluded.target_rel, owner = excluded.owner, key = excluded.key,
-		key_columns = excluded.key_columns, key_types = excluded.key_types, target_key = excluded.target_key,
-		columns = excluded.columns, column_types = excluded.column_types, epoch = s.epoch + 1,
-		paused = s.paused AND s.pause_reason IS NULL, pause_reason = NULL
-	 WHERE s.implicit
-	RETURNING s.id INTO id;
-	IF NOT FOUND THEN
-		RAISE EXCEPTION 'cannot insert into foreign table "%": its implicit sync needs the name of another sync', called
+	changed := true;
+	IF EXISTS (SELECT FROM activate.sync s WHERE s.name = called AND NOT s.implicit) THEN
+		RAISE EXCEPTION 'cannot write to foreign table "%": its implicit sync needs the name of another sync', called
 			USING ERRCODE = 'duplicate_object',
 				HINT = format('Drop the sync with activate_drop(%L) and declare it under another name.', called);
 	END IF;
+
+	-- A table that was renamed since holds the name no more.  What is pending of
+	-- one that was dropped goes on here, but another role's is not ours to see.
+	UPDATE activate.sync s SET name = format('%s (sync %s)', s.name, s.id)
+	 WHERE s.implicit AND s.name = called AND s.target_rel <> relation
+	   AND (present.id IS NOT NULL OR s.owner <> _implicit_sync.owner
+			OR EXISTS (SELECT FROM pg_class c WHERE c.oid = s.target_rel));
+	IF id IS NULL THEN
+		INSERT INTO activate.sync (name, target, mode, capture, owner, implicit, kind, target_rel, search_path)
+		VALUES (called, called, 'append', 'full', _implicit_sync.owner, true, 'api', relation, 'pg_catalog')
+		ON CONFLICT (name) DO UPDATE SET target_rel = excluded.target_rel
+		RETURNING sync.id INTO id;
+	END IF;
+
+	-- what a former key said of the API's rows is not what this one says
+	DELETE FROM activate._sent s USING activate.sync y
+	 WHERE s.sync = _implicit_sync.id AND y.id = s.sync AND y.key_columns <> _implicit_sync.key;
+	UPDATE activate.sync s
+	   SET name = called, target = called, owner = _implicit_sync.owner,
+		key = nullif((SELECT string_agg(quote_ident(k), ', ') FROM unnest(_implicit_sync.key) k), ''),
+		key_columns = _implicit_sync.key, target_key = _implicit_sync.key, columns = c.names, column_types = c.types,
+		key_types = ARRAY(SELECT format_type(a.atttypid, a.atttypmod)
+			  FROM unnest(_implicit_sync.key) WITH ORDINALITY k(name, ord)
+			  JOIN pg_attribute a ON a.attrelid = relation AND a.attname = k.name ORDER BY k.ord),
+		epoch = s.epoch + (s.key_columns <> _implicit_sync.key)::integer,
+		paused = s.paused AND s.pause_reason IS NULL, pause_reason = NULL
+	  FROM (SELECT array_agg(a.attname::text ORDER BY a.attnum) AS names,
+				array_agg(format_type(a.atttypid, a.atttypmod) ORDER BY a.attnum) AS types
+			  FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped) c
+	 WHERE s.id = _implicit_sync.id;
 	PERFORM activate._record_installation();
-	created := true;
 END
 $$;
 COMMENT ON FUNCTION activate._implicit_sync(regclass, name, text[]) IS
 	'private: the sync of DML on a foreign table, made at first use';
 REVOKE ALL ON FUNCTION activate._implicit_sync(regclass, name, text[]) FROM PUBLIC;
+
+CREATE FUNCTION activate._names_foreign_table(called text) RETURNS boolean
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT EXISTS (SELECT FROM pg_catalog.pg_foreign_table f
+					 JOIN pg_catalog.pg_foreign_server s ON s.oid = f.ftserver
+					 JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw AND w.fdwname = 'activate'
+					 JOIN pg_catalog.pg_class c ON c.oid = f.ftrelid
+					 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+					WHERE format('%s.%s', n.nspname, c.relname) = called);
+END;
+COMMENT ON FUNCTION activate._names_foreign_table(text) IS
+	'private: would a sync of this name take that of a foreign table''s implicit sync';
+REVOKE ALL ON FUNCTION activate._names_foreign_table(text) FROM PUBLIC;
 
 -- Syncs that would break without a column.  A query is searched for any use of
 -- the table: rather one refusal too many than a sync that pauses.

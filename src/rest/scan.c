@@ -116,7 +116,7 @@ scan_require_readable(const Connector *connector, Oid relation)
 				 errmsg("foreign table \"%s\" cannot be read", rest_table_name(relation)),
 				 errdetail("Object \"%s\" of connector \"%s\" has no \"read\".",
 						   connector->object, connector->name),
-				 errhint("It takes INSERT and syncs; what was sent is in activate.sent.")));
+				 errhint("It takes what is written to it, and syncs; what was sent is in activate.sent.")));
 }
 
 static void

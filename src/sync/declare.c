@@ -122,13 +122,14 @@ check_name(Declaration *declaration)
 
 	declaration->owner = GetUserId();
 	declaration->old = find_old(declaration->name);
-	if (declaration->old == NULL)
-		return;
-	if (declaration->old->implicit)
+	if (declaration->old ? declaration->old->implicit :
+		verb_count("SELECT activate._names_foreign_table($2)::int::bigint WHERE $1 = 0", 0, declaration->name) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
-				 errmsg("\"%s\" is the implicit sync of that foreign table", declaration->name),
-				 errhint("Choose another name.")));
+				 errmsg("\"%s\" is the name of a foreign table's implicit sync", declaration->name),
+				 errhint("Choose another name; if the table was dropped, activate_drop() removes its sync.")));
+	if (declaration->old == NULL)
+		return;
 
 	/*
 	 * An administrator who is not the owner must not have code run as the

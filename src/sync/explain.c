@@ -59,13 +59,27 @@ plan_and_forget(const Sync *sync, RunCounts *counts)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
 
-	/* errors go through: the whole transaction forgets then */
 	BeginInternalSubTransaction(NULL);
-	run_execute(sync, 0, false, counts);
+	PG_TRY();
+	{
+		run_execute(sync, 0, false, counts);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
 	RollbackAndReleaseCurrentSubTransaction();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+
+	/* out of the subtransaction: in it, the error would leave the session in an aborted block */
+	if (error)
+		ReThrowError(error);
 }
 
 static int64

@@ -115,9 +115,12 @@ append_rejected(const Sync *sync, Datum ids)
 	Datum		values[2] = {Int64GetDatum(sync->id), ids};
 	uint64		count;
 
-	identity_enter_extension(&scope);
 	SPI_connect();
+	identity_enter_extension(&scope);
 	SPI_execute_with_args("SELECT key, op, body FROM activate._unreject($1, $2)", 2, types, values, NULL, false, 0);
+	identity_leave(&scope);
+
+	/* each with the role that retries as its writer */
 	count = SPI_processed;
 	for (uint64 i = 0; i < count; i++)
 	{
@@ -132,6 +135,5 @@ append_rejected(const Sync *sync, Datum ids)
 		outbox_append(sync->id, key, op, none ? NULL : DatumGetJsonbP(body), 0, true);
 	}
 	SPI_finish();
-	identity_leave(&scope);
 	return count;
 }

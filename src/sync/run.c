@@ -60,6 +60,11 @@ run_execute(const Sync *sync, int64 run, bool full, RunCounts *counts)
 {
 	char	   *gone = sync_gone_reason(sync);
 
+	if (sync->implicit)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("sync \"%s\" cannot run: it has no source", sync->name),
+				 errhint("It sends what is written to its foreign table, without a run; activate_preview() shows what is pending.")));
 	if (gone)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

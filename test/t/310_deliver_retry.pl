@@ -102,6 +102,18 @@ ok(delivered($node, 'bad'), 'its content changes');
 is(sql('SELECT count(*) FROM activate.rejection'), 0, 'then it is tried again');
 same_rows($node, $crm->hook_rows('bad', 'bad'), 'TABLE bad', 'both are there');
 
+# events are each their own: one that was refused is not made good by the next of its key
+sql("SELECT activate_target('event', 'webhook', '{\"url\": \"" . $crm->url('/hook/event') . "\"}');
+	CREATE TABLE event (id bigint PRIMARY KEY, v text);
+	SELECT activate_sync('event', 'event', 'event.change', capture => 'trigger', mode => 'append');
+	INSERT INTO event VALUES (1, 'bad')");
+ok(delivered($node, 'event'), 'an event is refused');
+sql("UPDATE event SET v = 'good'");
+ok(delivered($node, 'event'), 'the next of its key is not');
+is(sql("SELECT body ->> 'v' FROM activate.rejection r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'event'"), 'bad',
+	'the refused event stands');
+sql("DELETE FROM activate.rejection r USING activate.sync s WHERE s.id = r.sync AND s.name = 'event'");
+
 # unknown outcomes: the answer breaks off after the request was carried out
 declare('half');
 $crm->control({ fault => 'half', path => '/hook/half', count => 1 });
