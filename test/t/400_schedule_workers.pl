@@ -76,6 +76,10 @@ cmp_ok(time - $start, '<', 2, 'fast shutdown takes less than two seconds');
 $node->start;
 ok($node->poll_query_until($db, "SELECT count(*) > 0 FROM activate.run WHERE status = 'failed' AND error = 'the process that ran it is gone'"),
 	'the run that was cut off is recorded as failed');
+# dropping it waits for its run
+$node->safe_psql($db, "SELECT activate_pause('long')");
+ok($node->poll_query_until($db, "SELECT count(pg_terminate_backend(pid)) = 0 FROM pg_stat_activity WHERE backend_type = 'activate runner'"),
+	'a long run can be ended');
 $node->safe_psql($db, "SELECT activate_drop('long')");
 appears('true', 0, 'without declarations the worker leaves');
 
