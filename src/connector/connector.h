@@ -26,7 +26,7 @@ typedef struct ConnectorAuth
 	int			nquery;
 	char	  **query_names;
 	char	  **query_values;
-	List	   *secrets;		/* char *: what no text may show, the longest of each first */
+	List	   *secrets;		/* char *: what no text may show */
 } ConnectorAuth;
 
 typedef enum PageStyle

@@ -262,7 +262,7 @@ secret_append(char ***names, char ***values, int *n, const char *name, char *val
 	(*values)[(*n)++] = value;
 }
 
-/* What a text is searched for; a part of it, too, that would do alone. */
+/* What texts are searched for, and the part of it behind a separator. */
 static void
 secret_hide(ConnectorAuth *auth, char *value, const char *part)
 {
@@ -290,7 +290,7 @@ secret_load_value(const char *kind, const char *name, const JsonbValue *value, v
 
 	if (path != NULL)
 		text = secret_read_file(path, name);
-	/* of "Bearer x" x is the secret, of "user:password" the password */
+	/* of "Token x" x alone will do, of "user:password" the password */
 	secret_hide(auth, text, strchr(text, strcmp(kind, "basic") == 0 ? ':' : ' '));
 	if (strcmp(kind, "query") == 0)
 	{
@@ -301,9 +301,11 @@ secret_load_value(const char *kind, const char *name, const JsonbValue *value, v
 		secret_append(&auth->header_names, &auth->header_values, &auth->nheaders, name, text);
 	else
 	{
-		char	   *header = strcmp(kind, "bearer") == 0 ? psprintf("Bearer %s", text) : secret_basic(text);
+		bool		basic = strcmp(kind, "basic") == 0;
+		char	   *header = basic ? secret_basic(text) : psprintf("Bearer %s", text);
 
-		secret_hide(auth, header, strchr(header, ' '));
+		if (basic)
+			secret_hide(auth, header + strlen("Basic "), NULL);
 		secret_append(&auth->header_names, &auth->header_values, &auth->nheaders, "Authorization", header);
 	}
 }
