@@ -79,10 +79,12 @@ subtest 'names' => sub {
 		sql('CREATE SCHEMA IF NOT EXISTS names') unless $at;
 		sql("CREATE TABLE $table ($key int PRIMARY KEY, $value text)");
 		sql("SELECT activate_target($lit, 'webhook', jsonb_build_object('url', '" . $crm->url("/hook/n$at") . "'))");
-		sql("SELECT activate_sync($lit, " . sql_literal($table) . ", " . sql_literal("$ident.change") . ", capture => 'trigger', mode => 'mirror', options => jsonb_build_object('where', " . sql_literal("$value <> 'no'") . "))");
-		sql("INSERT INTO $table VALUES (1, $lit), (2, 'no'); UPDATE $table SET $key = 3 WHERE $key = 1");
+		sql("SELECT activate_sync($lit, " . sql_literal($table) . ", " . sql_literal("$ident.change") . ", capture => 'trigger', options => jsonb_build_object('where', " . sql_literal("$value <> 'no'") . "))");
+		sql("INSERT INTO $table VALUES (1, $lit), (2, 'no')");
 		ok(delivered($node, $name), 'delivered: ' . $name =~ s/\s/ /gr);
-		same_rows($node, $crm->hook_rows($name, "n$at"), "SELECT * FROM $table WHERE $key = 3", 'its row');
+		my $rows = $crm->hook_rows($name, "n$at");
+		utf8::downgrade($rows);
+		same_rows($node, $rows, "SELECT * FROM $table WHERE $key = 1", 'its row');
 		sql("SELECT activate_run($lit), activate_explain($lit), activate_retry($lit), activate_discard($lit), activate_pause($lit), activate_resume($lit), activate_pause('target:' || $lit), activate_resume('target:' || $lit); SELECT activate_preview($lit)");
 		# into a table that is made for it
 		sql("SELECT activate_sync($lit || ' 2', " . sql_literal($table) . ", " . sql_literal('names."' . substr($name, 0, 50) =~ s/"/""/gr . '2"') . "); SELECT activate_run($lit || ' 2')");
@@ -94,7 +96,7 @@ subtest 'names' => sub {
 	my $servers = sql("SELECT count(*) FROM pg_foreign_server");
 	$node->safe_psql('postgres', 'CREATE DATABASE other');
 	$node->safe_psql('other', 'CREATE EXTENSION activate; CREATE SCHEMA names; CREATE TABLE thing (n int PRIMARY KEY, id text, note text, q text); CREATE TABLE texts (id text PRIMARY KEY, v text)');
-	my $tables = sql("SELECT string_agg(format('CREATE TABLE %s (%s)', c.oid::regclass, (SELECT string_agg(format('%I %s', a.attname, format_type(a.atttypid, -1)), ', ' ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0)), '; ')
+	my $tables = sql("SELECT string_agg(format('CREATE TABLE %s (%s)', c.oid::regclass, (SELECT string_agg(format('%I %s%s', a.attname, format_type(a.atttypid, -1), CASE a.attnum WHEN 1 THEN ' PRIMARY KEY' END), ', ' ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0)), '; ')
 		FROM pg_class c WHERE c.relkind = 'r' AND c.relnamespace = 'names'::regnamespace AND c.relname NOT LIKE '%2'");
 	$node->safe_psql('other', $tables);
 	$node->safe_psql('other', "ALTER DATABASE other SET client_min_messages = error");
