@@ -117,6 +117,7 @@ subtest 'triggers, casts, operators and names in the way of a superuser' => sub 
 	my ($code, $out, $err) = $node->psql('postgres', "SELECT activate_run('later')");
 	like($err, qr/ERROR: .*deferred trigger|^$/, 'a deferred trigger fires as her or not at all');
 	sql("INSERT INTO lair.pairs VALUES (ROW(1, 2)), (ROW(3, 4)); SELECT activate_run('pairs')");
+	sql("CREATE ROLE warden LOGIN; GRANT activate_admin TO warden; SET ROLE warden; SELECT activate_run('rows', true), activate_run('pairs', true), activate_explain('copy')");
 	ok(delivered($node, 'pairs'), 'delivered');
 	is(powers(), 'false0', 'as her alone');
 

@@ -43,6 +43,8 @@ is(sql("SELECT count(*) FROM pg_roles r WHERE r.rolname LIKE 'activate%' AND (r.
 is(sql("SELECT count(*) FROM pg_auth_members m JOIN pg_roles r ON r.oid IN (m.member, m.roleid) WHERE r.rolname LIKE 'activate%'"), 0, 'and is nobody and nobody is it');
 is(sql("SELECT string_agg(name, ' ') FROM pg_settings WHERE name LIKE 'activate.%' AND context NOT IN ('superuser', 'sighup', 'postmaster')"), '', 'no setting is for everybody');
 
+is(sql("SELECT boot_val || unit FROM pg_settings WHERE name = 'activate.render_timeout'"), '5000ms', 'activate.render_timeout as it comes');
+
 # called by anybody, with nothing: an error or an answer, never a crash
 for my $call (lines("SELECT format('%s(%s)', p.oid::regproc, (SELECT string_agg('NULL::' || format_type(t, NULL), ', ' ORDER BY i) FROM unnest(p.proargtypes) WITH ORDINALITY u(t, i)))
 	FROM member m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid WHERE has_function_privilege('nobody', p.oid, 'EXECUTE')"))
