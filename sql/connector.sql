@@ -58,7 +58,11 @@ SELECT call, wait::bigint BETWEEN 3590000 AND 3600000 AS about_an_hour
   FROM answer('change', n_rows(1), 429, '', 'Retry-After: ' || to_char(now() AT TIME ZONE 'GMT' + '1 hour', 'Dy, DD Mon YYYY HH24:MI:SS') || E' GMT\r\n');
 -- results per row
 SELECT * FROM answer('change', n_rows(3), 200, '{"results": [{"status": 200}, {"status": 422, "error": "bad email"}, {"status": 429}]}');
+-- a credential that is refused for every row is the target's affair; where another row gets by, the row's
 SELECT * FROM answer('change', n_rows(2), 200, '{"results": [{"status": 401, "error": "token abc"}, {"status": 200}]}');
+SELECT * FROM answer('change', n_rows(2), 200, '{"results": [{"status": 403}, {"status": 422, "error": "bad"}]}');
+SELECT * FROM answer('change', n_rows(2), 200, '{"results": [{"status": 401, "error": "token abc"}, {"status": 407}]}');
+SELECT * FROM answer('change', n_rows(2), 200, '{"results": [{"status": 403}, {"status": 500}]}');
 SELECT * FROM answer('change', n_rows(2), 200, '{"results": [{"status": 500}, {"status": 503}]}');
 SELECT * FROM answer('change', n_rows(2), 200, '{"results": [{"status": 400}, {"status": 413}]}');
 -- ... of another length or shape

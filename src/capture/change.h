@@ -30,10 +30,11 @@ typedef struct KeyColumn
 	AttrNumber	attno;
 	KeyKind		kind;
 	FmgrInfo	to_jsonb;		/* KEY_OTHER */
+	Oid			owner;			/* ... runs as the sync's; InvalidOid: was dropped */
 } KeyColumn;
 
 extern void capture_key_init(KeyColumn *column, const char *name, AttrNumber attno, Oid type,
-							 MemoryContext context);
+							 Oid owner, MemoryContext context);
 extern Jsonb *capture_key(KeyColumn *columns, int n, TupleTableSlot *slot, bool *has_null);
 
 /* entry.c: what a trigger must know, read once per session, sync and table */
@@ -51,7 +52,8 @@ typedef struct CaptureEntry
 	MemoryContext context;
 	Sync	   *sync;			/* NULL: not captured (any more) */
 	KeyColumn  *key;
-	SPIPlanPtr	event;			/* append: renders the row, see event.c */
+	char	   *event_sql;		/* append: renders the row, see event.c */
+	SPIPlanPtr	event;			/* the same, once it was needed */
 	char	   *reason;			/* why rows cannot be captured; NULL: they can */
 } CaptureEntry;
 

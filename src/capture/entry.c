@@ -63,6 +63,7 @@ capture_entry(int64 sync, Relation relation)
 	{
 		entry->valid = false;
 		entry->context = NULL;
+		entry->event_sql = NULL;
 		entry->event = NULL;
 	}
 	if (!entry->valid || (entry->only != InvalidLocalTransactionId && entry->only != compat_my_lxid()))
@@ -97,7 +98,7 @@ entries_invalidate(Datum arg, Oid relation)
 	{
 		/* a rendering statement may read any table */
 		if (!OidIsValid(relation) || relation == sync_relation || relation == entry->id.relation ||
-			entry->event != NULL)
+			entry->event_sql != NULL)
 			entry->valid = false;
 	}
 }
@@ -163,7 +164,7 @@ entry_load_key(CaptureEntry *entry, Relation relation)
 									   psprintf("key column \"%s\" of table \"%s\" is gone",
 												sync->key[i], RelationGetRelationName(relation)));
 		capture_key_init(&entry->key[i], sync->key[i], attno,
-						 TupleDescAttr(RelationGetDescr(relation), attno - 1)->atttypid, entry->context);
+						 TupleDescAttr(RelationGetDescr(relation), attno - 1)->atttypid, sync->owner, entry->context);
 	}
 	return NULL;
 }
@@ -212,6 +213,7 @@ entry_retire(CaptureEntry *entry)
 	old->next = retired;
 	retired = old;
 	entry->context = NULL;
+	entry->event_sql = NULL;
 	entry->event = NULL;
 }
 

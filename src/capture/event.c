@@ -36,14 +36,12 @@ static void event_run(CaptureEntry *entry, Relation relation, TupleTableSlot *sl
 					  MemoryContext context, Jsonb **body, int64 *hash);
 static void event_mark(const Sync *sync, Jsonb *key, int64 hash);
 
-/* Fills entry->event, or entry->reason. */
+/* Fills entry->event_sql, or entry->reason. */
 void
 capture_event_prepare(CaptureEntry *entry)
 {
-	Oid			types[2] = {TIDOID, OIDOID};
 	IdentityScope scope;
 	char	   *reason;
-	SPIPlanPtr	plan;
 
 	if (!OidIsValid(entry->sync->owner) || sync_query(entry->sync, &reason) == NULL)
 	{
@@ -51,15 +49,12 @@ capture_event_prepare(CaptureEntry *entry)
 											OidIsValid(entry->sync->owner) ? reason : "its owner was dropped");
 		return;
 	}
-	SPI_connect();
 	identity_enter_extension(&scope);
 	identity_set_local("search_path", "pg_catalog, pg_temp");
-	plan = SPI_prepare(event_sql(entry->sync, event_query(entry->sync)), 2, types);
-	identity_leave(&scope);
-	if (plan == NULL || SPI_keepplan(plan) != 0)
-		elog(ERROR, "could not prepare the rendering of sync \"%s\"", entry->sync->name);
-	entry->event = plan;
+	SPI_connect();
+	entry->event_sql = MemoryContextStrdup(entry->context, event_sql(entry->sync, event_query(entry->sync)));
 	SPI_finish();
+	identity_leave(&scope);
 }
 
 void
@@ -169,6 +164,18 @@ event_render(CaptureEntry *entry, Relation relation, TupleTableSlot *slot,
 	return ok;
 }
 
+/* As the owner: reading a literal may run the owner's code already, a domain's check for one. */
+static void
+event_plan(CaptureEntry *entry)
+{
+	Oid			types[2] = {TIDOID, OIDOID};
+	SPIPlanPtr	plan = SPI_prepare(entry->event_sql, 2, types);
+
+	if (plan == NULL || SPI_keepplan(plan) != 0)
+		elog(ERROR, "could not prepare the rendering of sync \"%s\"", entry->sync->name);
+	entry->event = plan;
+}
+
 static void
 event_run(CaptureEntry *entry, Relation relation, TupleTableSlot *slot,
 		  MemoryContext context, Jsonb **body, int64 *hash)
@@ -188,6 +195,8 @@ event_run(CaptureEntry *entry, Relation relation, TupleTableSlot *slot,
 	/* the setting of this name cannot be saved from 16 on; the end of the subtransaction puts it back */
 	XactReadOnly = true;
 	SPI_connect();
+	if (entry->event == NULL)
+		event_plan(entry);
 	if (SPI_execute_plan(entry->event, values, NULL, false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not render a row of sync \"%s\"", entry->sync->name);
 	if (SPI_processed > 0)

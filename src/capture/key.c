@@ -5,12 +5,14 @@
  *
  * A trigger does this for every changed row, so the usual types go straight
  * from their datum to a JsonbValue; the others through to_jsonb() itself,
- * with the settings switched around the call.
+ * with the settings switched around the call.  It may call a cast that whoever
+ * made the type wrote: not as the writer, who knows nothing of it.
  */
 #include "postgres.h"
 
 #include "capture/change.h"
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -25,13 +27,15 @@ static void key_value_other(KeyColumn *column, Datum datum, JsonbValue *value);
 static void string_value(JsonbValue *value, char *text, int length);
 
 void
-capture_key_init(KeyColumn *column, const char *name, AttrNumber attno, Oid type, MemoryContext context)
+capture_key_init(KeyColumn *column, const char *name, AttrNumber attno, Oid type, Oid owner,
+				 MemoryContext context)
 {
 	MemoryContext previous = MemoryContextSwitchTo(context);
 	Oid			base = getBaseType(type);
 
 	column->name = pstrdup(name);
 	column->attno = attno;
+	column->owner = owner;
 	switch (base)
 	{
 		case INT2OID:
@@ -158,6 +162,9 @@ key_value_other(KeyColumn *column, Datum datum, JsonbValue *value)
 	Jsonb	   *json;
 
 	identity_enter_rendering(&scope);
+	if (OidIsValid(column->owner))
+		SetUserIdAndSecContext(column->owner, scope.sec_context |
+							   SECURITY_RESTRICTED_OPERATION | SECURITY_LOCAL_USERID_CHANGE);
 	json = DatumGetJsonbP(FunctionCall1(&column->to_jsonb, datum));
 	identity_leave(&scope);
 	if (!JsonbExtractScalar(&json->root, value))

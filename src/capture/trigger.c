@@ -34,7 +34,9 @@ activate_capture(PG_FUNCTION_ARGS)
 	TriggerData *data = (TriggerData *) fcinfo->context;
 	CaptureEntry *entry;
 
-	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(data->tg_event) || data->tg_trigger->tgnargs != 1)
+	/* anybody may make a trigger on a table of theirs that calls us */
+	if (!CALLED_AS_TRIGGER(fcinfo) || !TRIGGER_FIRED_AFTER(data->tg_event) || data->tg_trigger->tgnargs != 1 ||
+		TRIGGER_FIRED_FOR_STATEMENT(data->tg_event) != TRIGGER_FIRED_BY_TRUNCATE(data->tg_event))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("function \"activate._capture\" is for the triggers that activate_sync() creates")));

@@ -42,6 +42,7 @@ typedef struct ParsedText
 static bool is_query(const char *source);
 static RangeVar *source_relation(const char *source, Oid *relation);
 static RangeSubselect *source_query(const char *source);
+static bool is_star(const Node *node);
 static Node *parse_expression(const char *text, const char *what);
 static bool check_query_walker(Node *node, void *context);
 
@@ -295,6 +296,13 @@ source_query(const char *source)
 	return result;
 }
 
+/* A bare "*", which the analysis of expressions does not look out for. */
+static bool
+is_star(const Node *node)
+{
+	return IsA(node, ColumnRef) && IsA(linitial(((const ColumnRef *) node)->fields), A_Star);
+}
+
 static Node *
 parse_expression(const char *text, const char *what)
 {
@@ -309,7 +317,7 @@ parse_expression(const char *text, const char *what)
 		!select->limitCount && !select->lockingClause)
 	{
 		target = linitial_node(ResTarget, select->targetList);
-		if (target->name == NULL)
+		if (target->name == NULL && !is_star(target->val))
 			return target->val;
 	}
 	ereport(ERROR,

@@ -25,6 +25,7 @@
 typedef struct AnswerCall
 {
 	const ConnectorWrite *write;
+	const ConnectorAuth *auth;
 	const ConnectorRow *rows;
 	RowAnswer  *answers;
 	int			n;
@@ -149,11 +150,11 @@ answer_gone(const AnswerCall *call, const ConnectorRow *row, int status, bool of
 }
 
 static char *
-answer_reason(const char *said, int status, AnswerClass class)
+answer_reason(const AnswerCall *call, const char *said, int status, AnswerClass class)
 {
-	/* what an API says of credentials may quote them */
+	/* what an API says of credentials is about them: it may quote more than what we sent */
 	if (said != NULL && class != ANSWER_AUTH)
-		return answer_text(said, ANSWER_REASON_BYTES);
+		return answer_text(connector_redact(call->auth, said), ANSWER_REASON_BYTES);
 	if (status >= 300 && status < 400)
 		return psprintf("HTTP %d: redirects of writes are never followed", status);
 	return status > 0 ? psprintf("HTTP %d", status) : pstrdup("the answer says that it failed");
@@ -196,20 +197,38 @@ answer_row(const AnswerCall *call, int i, const ReaderRow *said, int http_status
 	if (answer->class == ANSWER_OK)
 		answer->remote_id = said->id ? answer_text(said->id, ANSWER_ID_BYTES) : NULL;
 	else
-		answer->reason = answer_reason(said->reason, said->status, answer->class);
+		answer->reason = answer_reason(call, said->reason, said->status, answer->class);
 	return answer->class;
 }
 
-/* What rows say of the target: a refusal or a brake of one concerns all. */
+/*
+ * 401, 403 or 407 of some rows: where another row was taken, or refused for its
+ * own sake, the credential evidently works, and such a row is a bad one.
+ */
+static bool
+answer_works(const AnswerCall *call)
+{
+	bool		works = false;
+
+	for (int i = 0; i < call->n; i++)
+		works = works || call->answers[i].class == ANSWER_OK || call->answers[i].class == ANSWER_REJECTED;
+	for (int i = 0; works && i < call->n; i++)
+		if (call->answers[i].class == ANSWER_AUTH)
+			call->answers[i].class = ANSWER_REJECTED;
+	return works;
+}
+
+/* What rows say of the target: a brake of one concerns all, a refusal of the credential only if none gets by. */
 static AnswerClass
 answer_of_rows(const AnswerCall *call)
 {
+	bool		works = answer_works(call);
 	AnswerClass common = call->answers[0].class;
 	bool		throttled = false;
 
 	for (int i = 0; i < call->n; i++)
 	{
-		if (call->answers[i].class == ANSWER_AUTH)
+		if (!works && call->answers[i].class == ANSWER_AUTH)
 			return ANSWER_AUTH;
 		throttled = throttled || call->answers[i].class == ANSWER_THROTTLED;
 		if (call->answers[i].class != common)
@@ -287,18 +306,19 @@ answer_response(const AnswerCall *call, const HttpRequest *request)
 		class = answer_accepted(call, reader, status);
 	else
 		class = answer_all(call, class, status,
-						   answer_reason(reader_reason(reader, call->write->answer.error), status, class));
+						   answer_reason(call, reader_reason(reader, call->write->answer.error), status, class));
 	MemoryContextDelete(owner);
 	return class;
 }
 
 AnswerClass
-connector_answer(const Connector *connector, const HttpRequest *request,
-				 const ConnectorRow *rows, int n,
+connector_answer(const Connector *connector, const ConnectorAuth *auth,
+				 const HttpRequest *request, const ConnectorRow *rows, int n,
 				 RowAnswer *answers, int64 *retry_after_ms)
 {
 	AnswerCall	call = {
 		.write = connector_write(connector, rows[0].op),
+		.auth = auth,
 		.rows = rows,
 		.answers = answers,
 		.n = n,

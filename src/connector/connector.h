@@ -26,6 +26,7 @@ typedef struct ConnectorAuth
 	int			nquery;
 	char	  **query_names;
 	char	  **query_values;
+	List	   *secrets;		/* char *: what no text may show */
 } ConnectorAuth;
 
 typedef enum PageStyle
@@ -102,6 +103,12 @@ extern ConnectorAuth *connector_auth(Oid server, Oid userid, MemoryContext conte
 /* The operation's entry, or NULL if the object cannot do it. */
 extern const ConnectorWrite *connector_write(const Connector *connector, OutboxOp op);
 
+/*
+ * A stranger's text without what the secret is made of, in whatever form it
+ * was sent; text itself if it holds none.  auth NULL: no secret.
+ */
+extern const char *connector_redact(const ConnectorAuth *auth, const char *text);
+
 /* One row to be sent. */
 typedef struct ConnectorRow
 {
@@ -147,10 +154,11 @@ typedef struct RowAnswer
 /*
  * Reads a finished request: fills answers[n]; returns the class of the call
  * as a whole (what concerns the target: OK, RETRY, THROTTLED, AUTH, OUTAGE...).
+ * auth: what the request carried, and no reason shows; NULL: nothing.
  * retry_after_ms: -1 if not told (Retry-After in seconds or as a date).
  */
-extern AnswerClass connector_answer(const Connector *connector, const HttpRequest *request,
-									const ConnectorRow *rows, int n,
+extern AnswerClass connector_answer(const Connector *connector, const ConnectorAuth *auth,
+									const HttpRequest *request, const ConnectorRow *rows, int n,
 									RowAnswer *answers, int64 *retry_after_ms);
 
 /*

@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include <sys/stat.h>
+
 #include "access/reloptions.h"
 #include "catalog/pg_user_mapping.h"
 #include "common/base64.h"
@@ -20,6 +22,10 @@
 
 /* A token or key, not a document. */
 #define SECRET_MAX_BYTES	(64 * 1024)
+
+/* Shorter ones are no secrets, and stand in too many words. */
+#define SECRET_LEAST_BYTES	4
+#define SECRET_REDACTED		"***"
 
 static const char secret_hint[] =
 "Valid secrets are {\"bearer\": \"...\"}, {\"basic\": \"user:password\"}, {\"header\": {\"X-Api-Key\": \"...\"}} and "
@@ -202,10 +208,15 @@ connector_check_secret(Jsonb *secret, bool may_read_files)
 static char *
 secret_read_file(const char *path, const char *name)
 {
-	FILE	   *file = AllocateFile(path, PG_BINARY_R);
+	FILE	   *file;
 	char	   *text = palloc(SECRET_MAX_BYTES + 1);
 	size_t		len;
+	struct stat st;
 
+	/* a deliverer would wait for the other end of a pipe */
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		secret_fail(psprintf("\"%s\" is not a regular file", path));
+	file = AllocateFile(path, PG_BINARY_R);
 	if (file == NULL)
 		ereport(ERROR,
 				(errcode_for_file_access(),
@@ -251,6 +262,25 @@ secret_append(char ***names, char ***values, int *n, const char *name, char *val
 	(*values)[(*n)++] = value;
 }
 
+/* What texts are searched for, and the part of it behind a separator. */
+static void
+secret_hide(ConnectorAuth *auth, char *value, const char *part)
+{
+	auth->secrets = lappend(auth->secrets, value);
+	if (part != NULL)
+		auth->secrets = lappend(auth->secrets, pstrdup(part + 1));
+}
+
+static char *
+secret_encoded(const char *value)
+{
+	StringInfoData query;
+
+	initStringInfo(&query);
+	template_append_query(&query, "", value);
+	return query.data + strlen("?=");
+}
+
 static void
 secret_load_value(const char *kind, const char *name, const JsonbValue *value, void *arg)
 {
@@ -260,13 +290,49 @@ secret_load_value(const char *kind, const char *name, const JsonbValue *value, v
 
 	if (path != NULL)
 		text = secret_read_file(path, name);
+	/* of "Token x" x alone will do, of "user:password" the password */
+	secret_hide(auth, text, strchr(text, strcmp(kind, "basic") == 0 ? ':' : ' '));
 	if (strcmp(kind, "query") == 0)
+	{
+		secret_hide(auth, secret_encoded(text), NULL);
 		secret_append(&auth->query_names, &auth->query_values, &auth->nquery, name, text);
+	}
 	else if (strcmp(kind, "header") == 0)
 		secret_append(&auth->header_names, &auth->header_values, &auth->nheaders, name, text);
 	else
-		secret_append(&auth->header_names, &auth->header_values, &auth->nheaders, "Authorization",
-					  strcmp(kind, "bearer") == 0 ? psprintf("Bearer %s", text) : secret_basic(text));
+	{
+		bool		basic = strcmp(kind, "basic") == 0;
+		char	   *header = basic ? secret_basic(text) : psprintf("Bearer %s", text);
+
+		if (basic)
+			secret_hide(auth, header + strlen("Basic "), NULL);
+		secret_append(&auth->header_names, &auth->header_values, &auth->nheaders, "Authorization", header);
+	}
+}
+
+const char *
+connector_redact(const ConnectorAuth *auth, const char *text)
+{
+	ListCell   *cell;
+
+	foreach(cell, auth ? auth->secrets : NIL)
+	{
+		const char *secret = lfirst(cell);
+		const char *found;
+		StringInfoData clean;
+
+		if (strlen(secret) < SECRET_LEAST_BYTES || strstr(text, secret) == NULL)
+			continue;
+		initStringInfo(&clean);
+		for (; (found = strstr(text, secret)) != NULL; text = found + strlen(secret))
+		{
+			appendBinaryStringInfo(&clean, text, found - text);
+			appendStringInfoString(&clean, SECRET_REDACTED);
+		}
+		appendStringInfoString(&clean, text);
+		text = clean.data;
+	}
+	return text;
 }
 
 /* The mapping without any check of rights: it is used, not shown. */

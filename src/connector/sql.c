@@ -205,7 +205,7 @@ connector_sql_answer(PG_FUNCTION_ARGS)
 	int64		retry_after_ms;
 	AnswerClass class;
 
-	class = connector_answer(connector, &request, rows, n, answers, &retry_after_ms);
+	class = connector_answer(connector, NULL, &request, rows, n, answers, &retry_after_ms);
 	initStringInfo(&out);
 	appendStringInfoChar(&out, '{');
 	sql_append(&out, "class", sql_class(class));

@@ -23,7 +23,7 @@ typedef struct Answered
 
 static void read_answer(Answered *answered);
 static void note_target(Answered *answered);
-static const char *first_reason(const Answered *answered);
+static const char *target_reason(const Answered *answered);
 static void row_outcome(Answered *answered, int i);
 static void row_settled(Answered *answered, int i, OutcomeKind kind);
 static void row_attempted(Answered *answered, int i, OutcomeKind kind);
@@ -55,8 +55,8 @@ answer_work(void *arg)
 	Answered   *answered = arg;
 	DeliverCall *call = answered->call;
 
-	answered->class = connector_answer(call->declaration->connector, call->request, call->rows, call->n,
-									   answered->answers, &answered->retry_after_ms);
+	answered->class = connector_answer(call->declaration->connector, call->declaration->auth, call->request,
+									   call->rows, call->n, answered->answers, &answered->retry_after_ms);
 }
 
 /* An answer that cannot even be read leaves the outcome unknown. */
@@ -75,13 +75,20 @@ read_answer(Answered *answered)
 	}
 }
 
+/*
+ * Why the target is as it is.  What an API says of a row may quote it, and the
+ * state of a target is for others than the row's owner: then the status alone.
+ */
 static const char *
-first_reason(const Answered *answered)
+target_reason(const Answered *answered)
 {
-	for (int i = 0; i < answered->call->n; i++)
-		if (answered->answers[i].reason)
-			return answered->answers[i].reason;
-	return "no reason given";
+	const RowAnswer *answer = answered->answers;
+
+	for (int i = 0; i < answered->call->n && answer->reason == NULL; i++)
+		answer = &answered->answers[i];
+	if (answer->reason && answer->code > 0)
+		return psprintf("HTTP %d", answer->code);
+	return answer->reason ? answer->reason : "no reason given";
 }
 
 /* The same idempotent call failed twice: one of its rows may be the cause. */
@@ -101,7 +108,7 @@ note_target(Answered *answered)
 {
 	DeliverCall *call = answered->call;
 	DeliverTarget *target = call->target;
-	const char *reason = first_reason(answered);
+	const char *reason = target_reason(answered);
 
 	switch (answered->class)
 	{

@@ -12,6 +12,7 @@
 
 #include "access/xlogdefs.h"
 #include "connector/connector.h"
+#include "core/identity.h"
 #include "core/shared.h"
 #include "deliver/deliver.h"
 #include "executor/spi.h"
@@ -425,6 +426,20 @@ extern void deliver_target_probe_now(DeliverTarget *target);
 extern void deliver_targets_publish(void);
 extern void deliver_targets_prune(void);
 extern int64 deliver_backoff_us(int step, bool full_jitter);
+
+/* owner.c: the code of a sync's owner */
+typedef struct DeliverOwner
+{
+	IdentityScope scope;
+	ErrorContextCallback callback;
+	TimestampTz until;
+	bool		armed;			/* our timeout, not the session's own */
+} DeliverOwner;
+
+extern void deliver_owner_enter(DeliverOwner *owner, const Sync *sync, int timeout_ms);
+extern void deliver_owner_leave(DeliverOwner *owner);
+extern bool deliver_owner_timed_out(DeliverOwner *owner);
+extern void deliver_owner_cleanup(void);
 
 /* batch.c, answer.c */
 extern bool deliver_send(TimestampTz now);

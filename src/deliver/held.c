@@ -16,7 +16,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "core/identity.h"
 #include "core/own.h"
@@ -25,8 +24,6 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
-#include "utils/timeout.h"
 #include "utils/xid8.h"
 
 /* Defaults of SEMANTICS 10 and DESIGN 3.8. */
@@ -44,6 +41,7 @@ typedef struct SourceCheck
 	const char *sql;
 	Datum		keys;			/* jsonb[] */
 	Datum		deleted;		/* jsonb[], of these */
+	DeliverOwner owner;
 	MemoryContext context;
 } SourceCheck;
 
@@ -208,7 +206,7 @@ deleted_keys(DeliverSync *sync, Datum keys)
 	check.patience = (int) Min((int64) deliver_render_timeout * Min(1 << Min(sync->rests, 30), MOST_PATIENCE), INT_MAX);
 	if (!deliver_subtransaction(check_source, &check, &error))
 	{
-		disable_timeout(STATEMENT_TIMEOUT, false);
+		(void) deliver_owner_timed_out(&check.owner);
 		ereport(ERROR,
 				(errcode(error.sqlstate),
 				 errmsg("could not tell the deletes of a transaction: %s", error.message)));
@@ -220,26 +218,19 @@ static void
 check_source(void *arg)
 {
 	SourceCheck *check = arg;
-	IdentityScope scope;
 	Oid			type = JSONBARRAYOID;
 	MemoryContext previous;
 	bool		isnull;
 
-	/* undone by the end of the subtransaction; within one it cannot be lifted */
-	XactReadOnly = true;
-	PushActiveSnapshot(GetTransactionSnapshot());
-	identity_enter_owner(&scope, check->sync->owner, check->sync->search_path);
-	enable_timeout_after(STATEMENT_TIMEOUT, check->patience);
+	deliver_owner_enter(&check->owner, check->sync, check->patience);
 	SPI_connect();
 	SPI_execute_with_args(check->sql, 1, &type, &check->keys, NULL, true, 1);
-	disable_timeout(STATEMENT_TIMEOUT, false);
 	previous = MemoryContextSwitchTo(check->context);
 	check->deleted = PointerGetDatum(DatumGetArrayTypePCopy(
 									  SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)));
 	MemoryContextSwitchTo(previous);
 	SPI_finish();
-	identity_leave_owner(&scope);
-	PopActiveSnapshot();
+	deliver_owner_leave(&check->owner);
 }
 
 /* A delete that is held stands for every delete of its key, whoever asks for it. */

@@ -9,7 +9,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "core/compat.h"
 #include "core/identity.h"
@@ -19,7 +18,6 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 #define MOST_ROWS 10000
 #define REDACTED "***"
@@ -212,7 +210,7 @@ preview_first_rows(void *arg)
 	Preview    *preview = arg;
 	const Sync *sync = preview->declaration.sync;
 	MemoryContext caller = CurrentMemoryContext;
-	IdentityScope scope;
+	DeliverOwner owner;
 	Oid			type = INT4OID;
 	Datum		value = Int32GetDatum(preview->limit);
 	char	   *reason;
@@ -224,9 +222,7 @@ preview_first_rows(void *arg)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("%s", query ? "its owner does not exist" : reason)));
 	sql = first_rows_sql(sync, query);
-	XactReadOnly = true;
-	PushActiveSnapshot(GetTransactionSnapshot());
-	identity_enter_owner(&scope, sync->owner, sync->search_path);
+	deliver_owner_enter(&owner, sync, 0);
 	SPI_connect();
 	SPI_execute_with_args(sql, 1, &type, &value, NULL, true, preview->limit);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -237,8 +233,7 @@ preview_first_rows(void *arg)
 		MemoryContextSwitchTo(previous);
 	}
 	SPI_finish();
-	identity_leave_owner(&scope);
-	PopActiveSnapshot();
+	deliver_owner_leave(&owner);
 }
 
 /* Which of the rows would be sent, and as what. */

@@ -9,12 +9,10 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "core/identity.h"
 #include "deliver/engine.h"
-#include "miscadmin.h"
 #include "parser/parse_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -22,9 +20,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
-#include "utils/snapmgr.h"
 #include "utils/syscache.h"
-#include "utils/timeout.h"
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
@@ -37,8 +33,8 @@ typedef struct RenderWork
 	int			n;
 	Rendered   *out;
 	MemoryContext context;
-	bool		armed;			/* our timeout, not the session's own */
-	bool		slow;			/* ... has struck */
+	DeliverOwner owner;
+	bool		slow;			/* it took too long */
 	const char *query;
 	bool		one_by_one;
 } RenderWork;
@@ -192,16 +188,16 @@ prepare_work(void *arg)
 {
 	RenderWork *work = arg;
 	RenderPlan *plan = work->plan;
-	IdentityScope scope;
 	char	   *together = render_sql(work->sync, work->query, false);
 	char	   *one_by_one = render_sql(work->sync, work->query, true);
 
-	identity_enter_owner(&scope, work->sync->owner, work->sync->search_path);
+	/* parsing and planning run code of the owner, too: checks of domains, immutable functions */
+	deliver_owner_enter(&work->owner, work->sync, deliver_render_timeout);
 	SPI_connect();
 	plan->together = prepare_kept(together, &plan->cost_together);
 	plan->one_by_one = prepare_kept(one_by_one, &plan->cost_one_by_one);
 	SPI_finish();
-	identity_leave_owner(&scope);
+	deliver_owner_leave(&work->owner);
 
 	plan->query = MemoryContextStrdup(plan->context, work->query);
 	plan->epoch = catalog_epoch;
@@ -233,6 +229,11 @@ render_prepare(RenderWork *work, char **reason)
 	if (deliver_subtransaction(prepare_work, work, &error))
 		return true;
 	deliver_render_forget(plan);
+	if (deliver_owner_timed_out(&work->owner) && error.sqlstate == ERRCODE_QUERY_CANCELED)
+	{
+		*reason = pstrdup("planning to read its source took longer than activate.render_timeout");
+		return false;
+	}
 	if (deliver_error_is_transient(error.sqlstate))
 		ereport(ERROR,
 				(errcode(error.sqlstate),
@@ -288,25 +289,14 @@ static void
 execute_work(void *arg)
 {
 	RenderWork *work = arg;
-	IdentityScope scope;
 	Datum		value = JsonbPGetDatum(keys_array(work->keys, work->n));
 
-	/* undone by the end of the subtransaction; within one it cannot be lifted */
-	XactReadOnly = true;
-	PushActiveSnapshot(GetTransactionSnapshot());
-	identity_enter_owner(&scope, work->sync->owner, work->sync->search_path);
-	work->armed = !get_timeout_active(STATEMENT_TIMEOUT);
-	if (work->armed)
-		enable_timeout_after(STATEMENT_TIMEOUT, deliver_render_timeout);
+	deliver_owner_enter(&work->owner, work->sync, deliver_render_timeout);
 	SPI_connect();
 	SPI_execute_plan(work->one_by_one ? work->plan->one_by_one : work->plan->together, &value, NULL, true, 0);
-	if (work->armed)
-		disable_timeout(STATEMENT_TIMEOUT, false);
-	work->armed = false;
 	collect_rows(work);
 	SPI_finish();
-	identity_leave_owner(&scope);
-	PopActiveSnapshot();
+	deliver_owner_leave(&work->owner);
 }
 
 static void
@@ -320,17 +310,11 @@ render_failed(Rendered *out, const DeliverError *error, MemoryContext context)
 static bool
 render_attempt(RenderWork *work, DeliverError *error)
 {
-	TimestampTz started = GetCurrentTimestamp();
-
 	memset(work->out, 0, sizeof(Rendered) * work->n);
-	work->armed = false;
 	if (deliver_subtransaction(execute_work, work, error))
 		return true;
 	memset(work->out, 0, sizeof(Rendered) * work->n);
-	if (work->armed)
-		disable_timeout(STATEMENT_TIMEOUT, false);
-	if (error->sqlstate == ERRCODE_QUERY_CANCELED && work->armed &&
-		GetCurrentTimestamp() - started >= deliver_render_timeout * INT64CONST(1000))
+	if (deliver_owner_timed_out(&work->owner) && error->sqlstate == ERRCODE_QUERY_CANCELED)
 	{
 		work->slow = true;
 		strlcpy(error->message, "rendering the row took longer than activate.render_timeout",

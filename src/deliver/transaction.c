@@ -41,6 +41,7 @@ deliver_transaction(DeliverWork work, void *arg, DeliverError *error)
 		PopActiveSnapshot();
 		CommitTransactionCommand();
 		deliver_cancellable(false);
+		deliver_owner_cleanup();
 		done = true;
 	}
 	PG_CATCH();
@@ -48,6 +49,7 @@ deliver_transaction(DeliverWork work, void *arg, DeliverError *error)
 		deliver_cancellable(false);
 		take_error(error, caller);
 		AbortCurrentTransaction();
+		deliver_owner_cleanup();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);

@@ -264,9 +264,9 @@ convert_failed(RestConverter *converter, int64 row, const ErrorData *error)
 					column->name, converter->source->table, row) :
 			 errmsg("column \"%s\" of foreign table \"%s\" cannot take the value \"%s\" of row " INT64_FORMAT,
 					column->name, converter->source->table,
-					rest_clip(converter->text, 100), row),
+					rest_clip(connector_redact(converter->source->auth, converter->text), 100), row),
 			 errdetail("As %s: %s.", format_type_with_typemod(column->type, column->typmod),
-					   rest_clip(error->message, 300)),
+					   rest_clip(connector_redact(converter->source->auth, error->message), 300)),
 			 errhint("Declare the column with a type that takes every value of the API, such as text or jsonb, and cast in SQL.")));
 }
 

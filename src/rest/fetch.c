@@ -181,7 +181,7 @@ fetch_status_hint(const RestSource *source, const HttpRequest *request)
 					location = rest_url_resolve(request->url, location);
 				return location == NULL ? "Redirects are not followed." :
 					psprintf("Redirects are not followed. It points to %s: give that place as \"base_url\".",
-							 rest_url_shown(location));
+							 connector_redact(source->auth, rest_url_shown(location)));
 			}
 		default:
 			return request->status >= 500 ? "The API failed; try again later." :
@@ -227,7 +227,7 @@ fetch_check_type(const RestSource *source, const HttpRequest *request, const cha
 	ereport(ERROR,
 			(errcode(ERRCODE_ACTIVATE_BAD_ANSWER),
 			 errmsg("could not read foreign table \"%s\": the answer has content type \"%s\", not JSON",
-					source->table, rest_clip(type, 100)),
+					source->table, rest_clip(connector_redact(source->auth, type), 100)),
 			 errdetail("The page was %s.", shown),
 			 errhint("Check that \"base_url\" and \"read.path\" name the API and not a web page.")));
 }

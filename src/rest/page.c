@@ -240,7 +240,7 @@ pager_go(RestPager *pager, const char *url, bool foreign)
 					 errmsg("could not read foreign table \"%s\": the next page is not on the origin of \"base_url\"",
 							pager->source->table),
 					 errdetail("Page %s points to %s.", pager->shown,
-							   resolved ? rest_url_shown(resolved) : "a malformed URL"),
+							   resolved ? connector_redact(pager->source->auth, rest_url_shown(resolved)) : "a malformed URL"),
 					 errhint("The secret of a target is sent to its own origin only.")));
 		url = resolved;
 	}
@@ -250,7 +250,7 @@ pager_go(RestPager *pager, const char *url, bool foreign)
 		if (pager->shown != NULL)
 			pfree(pager->shown);
 		pager->shown = MemoryContextStrdup(pager->context,
-										   foreign ? rest_url_shown(url) : rest_clip(url, 200));
+										   foreign ? connector_redact(pager->source->auth, rest_url_shown(url)) : rest_clip(url, 200));
 	}
 	if (here != NULL)
 		pfree(here);

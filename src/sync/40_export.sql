@@ -22,7 +22,9 @@ BEGIN ATOMIC
 			activate._options_clause(m.srvoptions))
 	  FROM mine m
 	UNION ALL
-	SELECT m.srvname, 2, format('-- its secret is not part of this script: CREATE USER MAPPING FOR ... SERVER %I', m.srvname)
+	-- a line break in the name would end the comment
+	SELECT m.srvname, 2, format('-- its secret is not part of this script: CREATE USER MAPPING FOR ... SERVER %I',
+			regexp_replace(m.srvname, '[\r\n]', '?', 'g'))
 	  FROM mine m
 	UNION ALL
 	SELECT DISTINCT t.srvname, 3, format('CREATE SCHEMA IF NOT EXISTS %I;', t.nspname) FROM tables t WHERE t.nspname <> 'public'
