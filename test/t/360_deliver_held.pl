@@ -150,7 +150,8 @@ subtest 'before others' => sub {
 	sql('DELETE FROM before WHERE id BETWEEN 41 AND 80');
 	sql("INSERT INTO before VALUES (41, 'again'); DELETE FROM before WHERE id = 41");
 	sql("SELECT activate_resume('before')");
-	ok(holds($id, '41, 42'), 'a large one, one of whose rows came and went again, is held') or diag sql("SELECT held, count(*) FROM activate.outbox WHERE sync = $id GROUP BY 1");
+	ok(holds($id, 39), 'a large one is held, but for a row that came and went again since') or diag sql("SELECT held, count(*) FROM activate.outbox WHERE sync = $id GROUP BY 1");
+	is(deletes('before'), 41, 'which is deleted');
 	sql("SELECT activate_run('before', full => true)");
 	ok(delivered($node, 'before'), 'the yes');
 	same_rows($node, $crm->hook_rows('before', 'before'), 'TABLE before', 'the receiver mirrors');
