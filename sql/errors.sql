@@ -68,7 +68,6 @@ SELECT activate_sync('e', 'person', 'goal', mode => 'merge');
 SELECT activate_sync('e', 'person', 'errors_row.change', mode => 'mirror');
 SELECT activate_sync('e', 'person', 'goal', capture => 'guess');
 SELECT activate_sync('e', 'person', 'goal', capture => 'wal');
-SELECT activate_sync('e', 'person', 'goal', capture => 'trigger');
 SELECT activate_sync('e', 'people', 'errors_hook.change', key => 'id', capture => 'trigger');
 SELECT activate_sync('e', 'SELECT 1 AS id', 'errors_hook.change', key => 'id', capture => 'trigger');
 SELECT activate_sync('e', 'person', 'goal', capture => 'cursor');

@@ -73,7 +73,9 @@ capture_event(CaptureEntry *entry, Relation relation, Jsonb *key, TupleTableSlot
 	if (body == NULL)
 		return;
 	outbox_append(entry->sync->id, key, OUTBOX_INSERT, body, 0, false);
-	event_mark(entry->sync, key, hash);
+	/* a run into a table looks into the table */
+	if (entry->sync->kind == SYNC_TO_API)
+		event_mark(entry->sync, key, hash);
 }
 
 /* Q over one version of one row: its tableoid = $2 and its ctid = $1. */

@@ -25,8 +25,7 @@ capture_install(const Sync *sync)
 {
 	IdentityScope scope;
 
-	/* other targets are written by runs, and nobody would take their intents away */
-	if (sync->capture != CAPTURE_TRIGGER || sync->kind != SYNC_TO_API)
+	if (sync->capture != CAPTURE_TRIGGER)
 		return;
 	capture_remove(sync);
 	identity_enter_extension(&scope);

@@ -143,6 +143,13 @@ capture_truncate(const Sync *sync)
 
 	if ((sync->mode != SYNC_MIRROR && sync->mode != SYNC_REPLACE) || sync->nkeys == 0)
 		return;
+	if (sync->kind != SYNC_TO_API)
+	{
+		/* the key of no row: the next application compares everything */
+		outbox_append(sync->id, DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"))),
+					  OUTBOX_CHANGE, NULL, 0, false);
+		return;
+	}
 	identity_enter_extension(&scope);
 	SPI_connect();
 	portal = SPI_cursor_open_with_args(NULL, "SELECT key FROM activate._sent WHERE sync = $1 UNION"

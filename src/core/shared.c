@@ -77,9 +77,13 @@ shared_startup(void)
 			SharedDatabase *database = &shared->database[i];
 
 			pg_atomic_init_u64(&database->generation, 0);
-			for (int d = 0; d < SHARED_DELIVERERS; d++)
-				for (int w = 0; w < SHARED_DIRTY_WORDS; w++)
+			for (int w = 0; w < SHARED_DIRTY_WORDS; w++)
+			{
+				for (int d = 0; d < SHARED_DELIVERERS; d++)
 					pg_atomic_init_u64(&database->dirty[d][w], 0);
+				pg_atomic_init_u64(&database->queues[w], 0);
+			}
+			pg_atomic_init_u64(&database->queued, 0);
 			ConditionVariableInit(&database->settled);
 		}
 	}
@@ -125,9 +129,13 @@ shared_reset_database(SharedDatabase *database, Oid dboid)
 	memset(&database->worker, 0, sizeof(database->worker));
 	memset(database->deliverer, 0, sizeof(database->deliverer));
 	pg_atomic_write_u64(&database->generation, 1);
-	for (int d = 0; d < SHARED_DELIVERERS; d++)
-		for (int w = 0; w < SHARED_DIRTY_WORDS; w++)
+	for (int w = 0; w < SHARED_DIRTY_WORDS; w++)
+	{
+		for (int d = 0; d < SHARED_DELIVERERS; d++)
 			pg_atomic_write_u64(&database->dirty[d][w], 0);
+		pg_atomic_write_u64(&database->queues[w], 0);
+	}
+	pg_atomic_write_u64(&database->queued, 0);
 	database->dboid = dboid;
 }
 

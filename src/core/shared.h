@@ -44,6 +44,10 @@ typedef struct SharedDatabase
 	pg_atomic_uint64 generation;
 	/* atomic; bit (sync % 1024) set at commit of intents for that sync */
 	pg_atomic_uint64 dirty[SHARED_DELIVERERS][SHARED_DIRTY_WORDS];
+	/* atomic; bits of syncs to tables, whose keys the worker has applied by runners */
+	pg_atomic_uint64 queues[SHARED_DIRTY_WORDS];
+	/* atomic; 1: keys were queued for one of those */
+	pg_atomic_uint64 queued;
 	/* broadcast whenever intents of this database were settled */
 	ConditionVariable settled;
 } SharedDatabase;

@@ -140,28 +140,38 @@ COMMENT ON FUNCTION activate._captured_hold(bigint, xid8[], bigint[]) IS
 	'private: these intents wait for activate_run(full => true) or activate_discard()';
 REVOKE ALL ON FUNCTION activate._captured_hold(bigint, xid8[], bigint[]) FROM PUBLIC;
 
--- API: Private.
-CREATE FUNCTION activate._captured_judge(sync bigint, xid xid8, keys jsonb[], few integer, percent integer) RETURNS boolean
+-- API: Private.  A row is deleted by who touched it last: what a later transaction
+-- (of a higher number; of another it may be missed) has touched since was
+-- there again, and is judged as that one's.
+CREATE FUNCTION activate._captured_judge(sync bigint, xid xid8, keys jsonb[], few integer, percent integer) RETURNS integer
 LANGUAGE plpgsql
 SET search_path = pg_catalog, activate, pg_temp
 AS $$
 DECLARE
+	own jsonb[];
 	ids bigint[];
 BEGIN
 	IF NOT activate._over_delete_limit(sync, cardinality(keys), few, percent) THEN
-		RETURN false;
+		RETURN 0;
+	END IF;
+	own := ARRAY(
+		SELECT k.key FROM unnest(keys) k(key)
+		 WHERE NOT EXISTS (SELECT FROM activate._outbox n
+			 WHERE n.sync = _captured_judge.sync AND n.xid > _captured_judge.xid AND NOT n.held AND n.key = k.key));
+	IF NOT activate._over_delete_limit(sync, cardinality(own), few, percent) THEN
+		RETURN 0;
 	END IF;
 	ids := ARRAY(
 		SELECT o.id FROM activate._outbox o
 		 WHERE o.sync = _captured_judge.sync AND o.xid = _captured_judge.xid
 			AND NOT o.held AND NOT o.forced AND o.run IS NULL AND o.body IS NULL
-			AND o.key IN (SELECT k.key FROM unnest(keys) k(key)));
+			AND o.key IN (SELECT k.key FROM unnest(own) k(key)));
 	PERFORM activate._captured_hold(sync, array_fill(xid, ARRAY[cardinality(ids)]), ids);
-	RETURN true;
+	RETURN cardinality(own);
 END
 $$;
 COMMENT ON FUNCTION activate._captured_judge(bigint, xid8, jsonb[], integer, integer) IS
-	'private: holds the deletes of a captured transaction if they are over the limit; are they';
+	'private: holds the deletes of a captured transaction if they are over the limit; how many';
 REVOKE ALL ON FUNCTION activate._captured_judge(bigint, xid8, jsonb[], integer, integer) FROM PUBLIC;
 
 -- API: Private.

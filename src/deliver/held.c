@@ -160,22 +160,22 @@ judge_one(HeldWork *held, DeliverSync *sync, Datum xid)
 	Int32GetDatum(min_deletes(sync)), Int32GetDatum(max_delete_percent(sync))};
 	bool		isnull;
 	Datum		keys = own_value("SELECT activate._captured_keys($1, $2, $3, $4)", 4, types, values, NULL, &isnull);
+	int			n;
 	MemoryContext previous;
 
 	if (isnull)
 		return;
 	types[4] = JSONBARRAYOID;
 	values[4] = deleted_keys(sync, keys);
-	if (!DatumGetBool(own_value("SELECT activate._captured_judge($1, $2, $5, $3, $4)", 5, types, values, NULL, &isnull)))
+	n = DatumGetInt32(own_value("SELECT activate._captured_judge($1, $2, $5, $3, $4)", 5, types, values, NULL, &isnull));
+	if (n == 0)
 		return;
 	held->any = true;
 	previous = MemoryContextSwitchTo(engine->turn);
 	held->told = lappend(held->told,
 						 psprintf("activate: sync \"%s\" holds %d deletes of transaction " UINT64_FORMAT
 								  ": more than it may delete at once",
-								  sync->declaration->sync->name,
-								  ArrayGetNItems(1, ARR_DIMS(DatumGetArrayTypeP(values[4]))),
-								  U64FromFullTransactionId(DatumGetFullTransactionId(xid))));
+								  sync->declaration->sync->name, n, U64FromFullTransactionId(DatumGetFullTransactionId(xid))));
 	MemoryContextSwitchTo(previous);
 }
 

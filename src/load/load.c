@@ -17,6 +17,7 @@
 #include "core/own.h"
 #include "executor/spi.h"
 #include "load/load.h"
+#include "outbox/outbox.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -29,10 +30,22 @@ enum
 	COL_WHAT = 1, COL_KEY, COL_MARK, COL_READ, COL_INSERTED, COL_UPDATED, COL_DELETED, COL_HELD
 };
 
+/* What was queued for a sync, see activate._load_claim(). */
+typedef struct Claim
+{
+	Datum		entries;		/* jsonb[] */
+	bool		none;			/* there are no entries */
+	bool		whole;			/* all of the source must be compared */
+	bool		truncated;		/* ... because it was truncated */
+	bool		more;
+} Claim;
+
 /* Rows for our own tables, until there are enough of them. */
 typedef struct Batch
 {
 	const Sync *sync;
+	int64		run;
+	int64		held;
 	int			nkeys;
 	Datum		keys[BATCH_ROWS];
 	Datum		codes[BATCH_ROWS];
@@ -41,7 +54,10 @@ typedef struct Batch
 	Datum		marks[BATCH_ROWS];
 } Batch;
 
-static char *statement_text(const Sync *sync, int64 run, bool full);
+static Claim claim_queued(const Sync *sync, bool everything);
+static void compare(const Sync *sync, int64 run, bool full, bool truncated, RunCounts *counts);
+static void execute(const Sync *sync, int64 run, const char *statement, const Claim *claim, RunCounts *counts);
+static char *statement_text(const Sync *sync, bool full, bool queued, bool truncated);
 static void read_counts(const Sync *sync, HeapTuple tuple, TupleDesc desc, RunCounts *counts);
 static void collect_row(Batch *batch, HeapTuple tuple, TupleDesc desc, RunCounts *counts);
 static void write_batch(Batch *batch);
@@ -50,22 +66,100 @@ static void refuse_useless_source(const Sync *sync, const RunCounts *counts);
 void
 load_run(const Sync *sync, int64 run, bool full, RunCounts *counts)
 {
+	Claim		claim;
+
+	/* keys are among what is compared, events are history: no comparison finds them */
+	do
+	{
+		claim = claim_queued(sync, full);
+		if (sync->mode == SYNC_APPEND && !claim.none)
+			execute(sync, run, statement_text(sync, false, true, false), &claim, counts);
+	} while (claim.more);
+	compare(sync, run, full, claim.truncated, counts);
+}
+
+void
+load_queued(const Sync *sync, int64 run, RunCounts *counts)
+{
+	Claim		claim;
+
+	do
+	{
+		claim = claim_queued(sync, false);
+		if (!claim.none && (sync->mode == SYNC_APPEND || !claim.whole))
+			execute(sync, run, statement_text(sync, false, true, false), &claim, counts);
+		if (claim.whole)
+			compare(sync, run, false, claim.truncated, counts);
+	} while (claim.more);
+}
+
+static void
+compare(const Sync *sync, int64 run, bool full, bool truncated, RunCounts *counts)
+{
+	Oid			types[2] = {INT8OID, INT8OID};
+	Datum		values[2] = {Int64GetDatum(sync->id), Int64GetDatum(run)};
+
+	/* what an earlier comparison found wrong with the source is found again, or mended */
+	(void) own_value("SELECT activate._plan_begin($1, $2)", 2, types, values, NULL, NULL);
+	execute(sync, run, statement_text(sync, full, false, truncated), NULL, counts);
+	refuse_useless_source(sync, counts);
+}
+
+static Claim
+claim_queued(const Sync *sync, bool everything)
+{
 	IdentityScope scope;
-	char	   *statement = statement_text(sync, run, full);
+	MemoryContext context = CurrentMemoryContext;
+	Oid			types[2] = {INT8OID, BOOLOID};
+	Datum		values[2] = {Int64GetDatum(sync->id), BoolGetDatum(everything)};
+	Claim		claim;
+	bool		isnull;
+
+	/* this transaction's own are taken, too; what comes after that is queued anew */
+	outbox_flush();
+	outbox_forget_keys();
+	identity_enter_extension(&scope);
+	SPI_connect();
+	SPI_execute_with_args("SELECT entries, whole, truncated, more FROM activate._load_claim($1, $2)",
+						  2, types, values, NULL, false, 1);
+	claim.entries = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &claim.none);
+	claim.whole = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+	claim.truncated = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull));
+	claim.more = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4, &isnull));
+	if (!claim.none)
+	{
+		MemoryContext previous = MemoryContextSwitchTo(context);
+
+		claim.entries = PointerGetDatum(DatumGetArrayTypePCopy(claim.entries));
+		MemoryContextSwitchTo(previous);
+	}
+	SPI_finish();
+	identity_leave(&scope);
+	return claim;
+}
+
+/* claim NULL: the whole source. */
+static void
+execute(const Sync *sync, int64 run, const char *statement, const Claim *claim, RunCounts *counts)
+{
+	IdentityScope scope;
 	MemoryContext rows = AllocSetContextCreate(CurrentMemoryContext, "activate load", ALLOCSET_DEFAULT_SIZES);
 	Batch	   *batch = palloc0(sizeof(Batch));
+	Oid			type = JSONBARRAYOID;
 	SPIPlanPtr	plan;
 	Portal		portal;
 	bool		first = true;
 
 	batch->sync = sync;
+	batch->run = run;
 	sync_enter_owner(sync, &scope);
 	SPI_connect();
 	progress_update("loading", 0, 0);
-	plan = SPI_prepare(statement, 0, NULL);
+	/* planned for these entries: how many there are decides how to look them up */
+	plan = SPI_prepare_cursor(statement, claim ? 1 : 0, &type, CURSOR_OPT_CUSTOM_PLAN);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare the load of sync \"%s\": %s", sync->name, SPI_result_code_string(SPI_result));
-	portal = SPI_cursor_open(NULL, plan, NULL, NULL, false);
+	portal = SPI_cursor_open(NULL, plan, claim ? unconstify(Datum *, &claim->entries) : NULL, NULL, false);
 	for (;;)
 	{
 		SPITupleTable *table;
@@ -93,15 +187,19 @@ load_run(const Sync *sync, int64 run, bool full, RunCounts *counts)
 	SPI_cursor_close(portal);
 	SPI_finish();
 	sync_leave_owner(sync, &scope);
-	refuse_useless_source(sync, counts);
+	MemoryContextDelete(rows);
+	if (claim && batch->held > 0)
+		ereport(LOG,
+				(errmsg("activate: sync \"%s\" holds " INT64_FORMAT " deletes: more than it may delete at once",
+						sync->name, batch->held),
+				 errhint("activate_run(..., full => true) lets them go, activate_discard(..., 'held') drops them.")));
 }
 
 static char *
-statement_text(const Sync *sync, int64 run, bool full)
+statement_text(const Sync *sync, bool full, bool queued, bool truncated)
 {
-	Oid			begin_types[2] = {INT8OID, INT8OID};
-	Oid			types[3] = {INT8OID, TEXTOID, BOOLOID};
-	Datum		values[3];
+	Oid			types[5] = {INT8OID, TEXTOID, BOOLOID, BOOLOID, BOOLOID};
+	Datum		values[5];
 	char	   *reason;
 	char	   *query = sync_query(sync, &reason);
 
@@ -110,13 +208,11 @@ statement_text(const Sync *sync, int64 run, bool full)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("sync \"%s\" cannot run: %s", sync->name, reason)));
 	values[0] = Int64GetDatum(sync->id);
-	values[1] = Int64GetDatum(run);
-	/* what an earlier comparison found wrong with the source is found again, or mended */
-	(void) own_value("SELECT activate._plan_begin($1, $2)", 2, begin_types, values, NULL, NULL);
-
 	values[1] = CStringGetTextDatum(query);
 	values[2] = BoolGetDatum(full);
-	return own_text("SELECT activate._load_sql($1, $2, $3)", 3, types, values);
+	values[3] = BoolGetDatum(queued);
+	values[4] = BoolGetDatum(truncated && !full);
+	return own_text("SELECT activate._load_sql($1, $2, $3, $4, $5)", 5, types, values);
 }
 
 static void
@@ -126,11 +222,11 @@ read_counts(const Sync *sync, HeapTuple tuple, TupleDesc desc, RunCounts *counts
 	Datum		values[2];
 	Oid			types[2] = {INT8OID, TEXTOID};
 
-	counts->read = DatumGetInt64(SPI_getbinval(tuple, desc, COL_READ, &isnull));
-	counts->inserted = DatumGetInt64(SPI_getbinval(tuple, desc, COL_INSERTED, &isnull));
-	counts->updated = DatumGetInt64(SPI_getbinval(tuple, desc, COL_UPDATED, &isnull));
-	counts->deleted = DatumGetInt64(SPI_getbinval(tuple, desc, COL_DELETED, &isnull));
-	counts->held = DatumGetBool(SPI_getbinval(tuple, desc, COL_HELD, &isnull));
+	counts->read += DatumGetInt64(SPI_getbinval(tuple, desc, COL_READ, &isnull));
+	counts->inserted += DatumGetInt64(SPI_getbinval(tuple, desc, COL_INSERTED, &isnull));
+	counts->updated += DatumGetInt64(SPI_getbinval(tuple, desc, COL_UPDATED, &isnull));
+	counts->deleted += DatumGetInt64(SPI_getbinval(tuple, desc, COL_DELETED, &isnull));
+	counts->held |= DatumGetBool(SPI_getbinval(tuple, desc, COL_HELD, &isnull));
 	progress_update("recording", counts->read, counts->inserted + counts->updated + counts->deleted);
 
 	values[0] = Int64GetDatum(sync->id);
@@ -143,10 +239,17 @@ static void
 collect_row(Batch *batch, HeapTuple tuple, TupleDesc desc, RunCounts *counts)
 {
 	bool		isnull;
+	char	   *what = SPI_getvalue(tuple, desc, COL_WHAT);
 
-	if (strcmp(SPI_getvalue(tuple, desc, COL_WHAT), "seen") == 0)
+	if (strcmp(what, "seen") == 0)
 	{
 		batch->marks[batch->nmarks++] = SPI_getbinval(tuple, desc, COL_MARK, &isnull);
+		return;
+	}
+	if (strcmp(what, "held") == 0)
+	{
+		outbox_append_held(batch->sync->id, DatumGetJsonbP(SPI_getbinval(tuple, desc, COL_KEY, &isnull)), batch->run);
+		batch->held++;
 		return;
 	}
 	batch->codes[batch->nkeys] = SPI_getbinval(tuple, desc, COL_WHAT, &isnull);

@@ -8,7 +8,13 @@
 
 #include "catalog/sync.h"
 
-/* Runs a sync to a table, as its owner, in the present transaction. */
+/*
+ * Runs a sync to a table, as its owner, in the present transaction: compares
+ * everything, and forgets what was queued for it.
+ */
 extern void load_run(const Sync *sync, int64 run, bool full, RunCounts *counts);
+
+/* Applies what a trigger has queued for a sync to a table, and removes it from the queue. */
+extern void load_queued(const Sync *sync, int64 run, RunCounts *counts);
 
 #endif							/* ACTIVATE_LOAD_H */

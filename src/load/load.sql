@@ -2,9 +2,13 @@
 -- once, compares it with the target itself, and changes what differs.  All its
 -- parts see the same snapshot, so their order does not matter.
 --
+-- "queued": not the whole source, but what a trigger has queued, which is
+-- parameter $1, a jsonb array: keys, or in append mode the rows themselves.
+--
 -- It is put together by the extension and executed as the sync's owner.  Its
 -- rows: first "counts", then what C has to write on the owner's behalf:
--- "null_key" and "duplicate_key" (rejections) and "seen" (marks of events).
+-- "null_key" and "duplicate_key" (rejections), "held" (deletes over the limit)
+-- and "seen" (marks of events).
 -- Columns: what, key, mark, read, inserted, updated, deleted, held.
 
 CREATE FUNCTION activate._columns_list(prefix text, names text[], types text[]) RETURNS text
@@ -45,8 +49,51 @@ END;
 COMMENT ON FUNCTION activate._has_unique(regclass, text[]) IS 'private: is there a unique index on just these columns';
 REVOKE ALL ON FUNCTION activate._has_unique(regclass, text[]) FROM PUBLIC;
 
+-- Keys as JSON, from k1..n of the sync's query to the target's columns v..., too.
+CREATE FUNCTION activate._load_keys(sync activate.sync, json text, source text) RETURNS text
+LANGUAGE sql IMMUTABLE
+BEGIN ATOMIC
+	SELECT format('SELECT k.*, %s FROM %s CROSS JOIN LATERAL ROWS FROM (jsonb_to_record(%s) AS (%s)) AS k(%s)',
+			string_agg(format('k.k%s::%s AS v%s', i, (sync).column_types[p], p), ', ' ORDER BY i), source, json,
+			string_agg(format('%I %s', (sync).key_columns[i], (sync).key_types[i]), ', ' ORDER BY i),
+			string_agg('k' || i, ', ' ORDER BY i))
+	  FROM generate_subscripts((sync).key_columns, 1) i, array_position((sync).columns, (sync).target_key[i]) p;
+END;
+COMMENT ON FUNCTION activate._load_keys(activate.sync, text, text) IS
+	'private: a query that gives the keys in a jsonb expression over a relation as columns, k1.. typed as the source''s, v.. as the target''s';
+REVOKE ALL ON FUNCTION activate._load_keys(activate.sync, text, text) FROM PUBLIC;
+
+-- Rows as JSON, under the names of a sync's query.
+CREATE FUNCTION activate._load_rows(sync activate.sync, json text, source text) RETURNS text
+LANGUAGE sql IMMUTABLE
+BEGIN ATOMIC
+	SELECT format('SELECT q.* FROM %s CROSS JOIN LATERAL ROWS FROM (jsonb_to_record(%s) AS (%s)) WITH ORDINALITY AS q(%s, one)', source, json,
+			string_agg(format('%I %s', (sync).columns[i], (sync).column_types[i]), ', ' ORDER BY i),
+			string_agg('v' || i, ', ' ORDER BY i))
+	  FROM generate_subscripts((sync).columns, 1) i;
+END;
+COMMENT ON FUNCTION activate._load_rows(activate.sync, text, text) IS
+	'private: a query that gives the rows in a jsonb expression over a relation as columns v1..';
+REVOKE ALL ON FUNCTION activate._load_rows(activate.sync, text, text) FROM PUBLIC;
+
+-- Deletes over the limit of a mirror (SEMANTICS 10).  "lost" are the target's
+-- rows that are to go; of its rows no more are counted than decide.
+CREATE FUNCTION activate._load_verdict(sync activate.sync, target text, unlimited boolean) RETURNS text
+LANGUAGE sql IMMUTABLE
+BEGIN ATOMIC
+	SELECT CASE WHEN unlimited THEN 'verdict AS MATERIALIZED (SELECT false AS held)'
+		ELSE format('verdict AS MATERIALIZED (SELECT n.gone > 0 AND (n.gone >= m.total OR (n.gone >= %s AND n.gone * 100 > %s * m.total)) AS held
+			FROM (SELECT count(*) AS gone FROM lost) n, LATERAL (SELECT count(*) AS total
+				FROM (SELECT FROM %s t LIMIT greatest(n.gone, n.gone * 100 / greatest(%s, 1)) + 1) t) m)',
+			coalesce(((sync).options->>'min_deletes')::int, 10), o.percent, target, o.percent) END
+	  FROM (SELECT coalesce(((sync).options->>'max_delete_percent')::int, 20) AS percent) o;
+END;
+COMMENT ON FUNCTION activate._load_verdict(activate.sync, text, boolean) IS 'private: the part of a load that says whether its deletes are too many';
+REVOKE ALL ON FUNCTION activate._load_verdict(activate.sync, text, boolean) FROM PUBLIC;
+
 -- Rows with a key: UPDATE what differs, INSERT what is missing, DELETE what is gone.
-CREATE FUNCTION activate._load_keyed(sync activate.sync, query text, everything boolean, since text, newest text) RETURNS text
+CREATE FUNCTION activate._load_keyed(sync activate.sync, query text, everything boolean, queued boolean, since text, newest text)
+RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, activate, pg_temp
 AS $$
@@ -54,42 +101,57 @@ DECLARE
 	target text := activate._relation_name(sync.target_rel);
 	vkey text;			-- v2, v3: the key as the target has it
 	null_key text;		-- q.v2 IS NULL OR ...
-	t_is_g text;		-- t."id" = g.v2 AND ...
-	t_is_r text;
+	t_is_x text;		-- t."id" = x.v2 AND ...
+	near text := '';	-- AND t."id" = ANY (...): what another server can look up
+	gone text;			-- of a row t of the target: it is to be deleted
 	sets text;
 	differs text := format('ROW(%s)::record OPERATOR(pg_catalog.*<>) ROW(%s)::record',
 		activate._columns_list('t.', sync.columns, sync.column_types),
 		activate._columns_list('g.v', sync.columns, sync.column_types));
 	conflict text := '';
 	deletes boolean := sync.mode IN ('mirror', 'replace');
-	parts text[];
+	unlimited boolean := everything OR sync.mode <> 'mirror';
+	-- deletes that wait for a yes, where there is a queue for them to wait in
+	holds boolean := sync.capture = 'trigger' AND NOT unlimited;
+	parts text[] := '{}';
 BEGIN
 	SELECT string_agg('v' || p, ', ' ORDER BY i), string_agg(format('q.v%s IS NULL', p), ' OR ' ORDER BY i),
-		string_agg(format('t.%I = g.v%s', k, p), ' AND ' ORDER BY i), string_agg(format('t.%I = r.v%s', k, p), ' AND ' ORDER BY i)
-	  INTO vkey, null_key, t_is_g, t_is_r
+		string_agg(format('t.%I = x.v%s', k, p), ' AND ' ORDER BY i),
+		CASE WHEN queued AND sync.kind = 'foreign'
+			THEN string_agg(format(' AND t.%I = ANY (ARRAY(SELECT k.v%s FROM keys k))', k, p), '' ORDER BY i) ELSE '' END
+	  INTO vkey, null_key, t_is_x, near
 	  FROM unnest(sync.target_key) WITH ORDINALITY u(k, i), array_position(sync.columns, k) p;
 	SELECT string_agg(format('%I = g.v%s', c, i), ', ' ORDER BY i) INTO sets
 	  FROM unnest(sync.columns) WITH ORDINALITY u(c, i) WHERE c <> ALL (sync.target_key);
 
-	parts := ARRAY[
+	IF queued THEN
+		parts := parts || format('keys AS MATERIALIZED (%s)', activate._load_keys(sync, 'u.key', 'unnest($1) u(key)'));
+		query := format('SELECT q.* FROM (%s) q WHERE EXISTS (SELECT FROM keys k WHERE %s)', query,
+			(SELECT string_agg(format('q.k%s = k.k%s', i, i), ' AND ') FROM generate_subscripts(sync.key_columns, 1) i));
+	END IF;
+	parts := parts || ARRAY[
 		format('raw AS MATERIALIZED (SELECT q.*, count(*) OVER (PARTITION BY %s) AS copies, %s AS null_key FROM (%s) q WHERE %s)',
 			regexp_replace(vkey, 'v', 'q.v', 'g'), null_key, query,
 			concat_ws(' AND ', since, 'activate._count_row()')),
-		'good AS (SELECT * FROM raw WHERE copies = 1 AND NOT null_key)',
-		CASE WHEN deletes THEN
-			-- a table of ours was set back with us, one elsewhere was not
-			format('verdict AS MATERIALIZED (SELECT NOT %L AND gone > 0 AND (%L OR gone = total OR (gone >= %s AND gone * 100 > %s * total)) AS held
-				FROM (SELECT count(*) AS total, count(*) FILTER (WHERE r.here IS NULL) AS gone
-					FROM %s t LEFT JOIN (SELECT DISTINCT %s, true AS here FROM raw) r ON %s) n)',
-				everything OR sync.mode = 'replace', sync.kind = 'foreign' AND activate._set_back(sync.origin),
-				coalesce((sync.options->>'min_deletes')::int, 10),
-				coalesce((sync.options->>'max_delete_percent')::int, 20), target, vkey, t_is_r)
-		ELSE 'verdict AS (SELECT false AS held)' END];
+		'good AS (SELECT * FROM raw WHERE copies = 1 AND NOT null_key)'];
+	IF deletes THEN
+		gone := format('NOT EXISTS (SELECT FROM raw x WHERE %s)', t_is_x) || near
+			|| CASE WHEN queued THEN format(' AND EXISTS (SELECT FROM keys x WHERE %s)', t_is_x) ELSE '' END
+			|| CASE WHEN holds THEN format(' AND NOT EXISTS (SELECT FROM held x WHERE %s)', t_is_x) ELSE '' END;
+		IF holds THEN
+			parts := parts || format('held AS MATERIALIZED (%s WHERE o.sync = %s AND o.held)',
+				activate._load_keys(sync, 'o.key', 'activate._outbox o'), sync.id);
+		END IF;
+		parts := parts || format('lost AS MATERIALIZED (SELECT %s FROM %s t WHERE %s)',
+			(SELECT string_agg(format('t.%I AS v%s', k, p), ', ') FROM unnest(sync.target_key) k, array_position(sync.columns, k) p),
+			target, gone);
+	END IF;
+	parts := parts || activate._load_verdict(sync, target, unlimited);
 
 	-- the verdict first: it counts what is there before anything changes
 	IF sync.mode <> 'insert' AND sets IS NOT NULL THEN
-		parts := parts || format('upd AS (UPDATE %s AS t SET %s FROM good g WHERE (SELECT held IS NOT NULL FROM verdict) AND %s AND %s RETURNING 1)',
-			target, sets, t_is_g, differs);
+		parts := parts || format('upd AS (UPDATE %s AS t SET %s FROM good g WHERE (SELECT held IS NOT NULL FROM verdict) AND %s AND %s%s RETURNING 1)',
+			target, sets, replace(t_is_x, 'x.', 'g.'), differs, near);
 	ELSE
 		parts := parts || 'upd AS (SELECT WHERE false)'::text;
 	END IF;
@@ -100,32 +162,39 @@ BEGIN
 				ELSE format('UPDATE SET %s', (SELECT string_agg(format('%I = excluded.%I', c, c), ', ')
 					FROM unnest(sync.columns) c WHERE c <> ALL (sync.target_key))) END;
 		END IF;
-		parts := parts || format('ins AS (INSERT INTO %s AS t (%s)%s SELECT %s FROM good g WHERE (SELECT held IS NOT NULL FROM verdict)
-				AND NOT EXISTS (SELECT FROM %s t WHERE %s)%s RETURNING 1)',
+		parts := parts || format('ins AS (INSERT INTO %s AS t (%s)%s SELECT %s FROM good x WHERE (SELECT held IS NOT NULL FROM verdict)
+				AND NOT EXISTS (SELECT FROM %s t WHERE %s%s)%s RETURNING 1)',
 			target, (SELECT string_agg(quote_ident(c), ', ') FROM unnest(sync.columns) c),
 			CASE WHEN sync.kind = 'local' THEN ' OVERRIDING SYSTEM VALUE' END,
-			(SELECT string_agg('g.v' || i, ', ' ORDER BY i) FROM generate_subscripts(sync.columns, 1) i), target, t_is_g, conflict);
+			(SELECT string_agg('x.v' || i, ', ' ORDER BY i) FROM generate_subscripts(sync.columns, 1) i), target, t_is_x, near, conflict);
 	ELSE
 		parts := parts || 'ins AS (SELECT WHERE false)'::text;
 	END IF;
 	parts := parts || CASE WHEN deletes
-		THEN format('del AS (DELETE FROM %s AS t WHERE (SELECT NOT held FROM verdict) AND NOT EXISTS (SELECT FROM raw r WHERE %s) RETURNING 1)',
-			target, t_is_r)
+		THEN format('del AS (DELETE FROM %s AS t WHERE (SELECT NOT held FROM verdict) AND %s RETURNING 1)', target, gone)
 		ELSE 'del AS (SELECT WHERE false)' END;
 
 	RETURN format('WITH %s SELECT ''counts'', NULL::jsonb, %s::text, (SELECT count(*) FROM raw), (SELECT count(*) FROM ins),
-			(SELECT count(*) FROM upd), (SELECT count(*) FROM del), (SELECT held FROM verdict)
+			(SELECT count(*) FROM upd), (SELECT count(*) FROM del), (SELECT held FROM verdict)%s
 		UNION ALL SELECT CASE WHEN q.null_key THEN ''null_key'' ELSE ''duplicate_key'' END, to_jsonb(k.*), NULL, 0, 0, 0, 0, false
 		  FROM raw q, LATERAL (SELECT %s) k WHERE q.null_key OR q.copies > 1',
 		array_to_string(parts, ', '), newest,
-		activate._select_list('k', sync.key_columns));
+		-- a run that leaves held deletes behind is held, too
+		CASE WHEN holds AND NOT queued THEN format(' OR EXISTS (SELECT FROM held t WHERE NOT EXISTS (SELECT FROM raw x WHERE %s))',
+			(SELECT string_agg(format('t.v%s = x.v%s', p, p), ' AND ') FROM unnest(sync.target_key) k, array_position(sync.columns, k) p)) END,
+		activate._select_list('k', sync.key_columns))
+		|| CASE WHEN holds THEN format(' UNION ALL SELECT ''held'', to_jsonb(k.*), NULL, 0, 0, 0, 0, false
+		  FROM lost q, LATERAL (SELECT %s) k WHERE (SELECT held FROM verdict) AND NOT (%s)',
+			(SELECT string_agg(format('q.v%s::%s AS %I', p, sync.key_types[i], sync.key_columns[i]), ', ' ORDER BY i)
+			   FROM unnest(sync.target_key) WITH ORDINALITY u(k, i), array_position(sync.columns, k) p), null_key) ELSE '' END;
 END
 $$;
-COMMENT ON FUNCTION activate._load_keyed(activate.sync, text, boolean, text, text) IS 'private: the statement of a load by key';
-REVOKE ALL ON FUNCTION activate._load_keyed(activate.sync, text, boolean, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION activate._load_keyed(activate.sync, text, boolean, boolean, text, text) IS 'private: the statement of a load by key';
+REVOKE ALL ON FUNCTION activate._load_keyed(activate.sync, text, boolean, boolean, text, text) FROM PUBLIC;
 
 -- Rows without a key are told apart by their whole content and how often it occurs.
-CREATE FUNCTION activate._load_keyless(sync activate.sync, query text, everything boolean, since text, newest text) RETURNS text
+CREATE FUNCTION activate._load_keyless(sync activate.sync, query text, everything boolean, queued boolean, since text, newest text)
+RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, activate, pg_temp
 AS $$
@@ -136,6 +205,7 @@ DECLARE
 	image text := format('ROW(%s)::text', activate._columns_list('q.v', sync.columns, sync.column_types));
 	kept text := format('ROW(%s)::text', activate._columns_list('t.', sync.columns, sync.column_types));
 	identity text := image;
+	there text := format('SELECT %s AS image FROM %s t', kept, target);
 	missing text;
 	parts text[];
 BEGIN
@@ -146,17 +216,27 @@ BEGIN
 		identity := format('encode(sha256(convert_to(%s, ''UTF8'')), ''base64'')', identity);
 		missing := format('NOT EXISTS (SELECT FROM activate._seen e WHERE e.sync = %s AND e.mark = g.image || g.copy)', sync.id);
 	END IF;
-	IF sync.mode = 'append' AND (everything OR sync.capture = 'full') THEN
+	IF queued THEN
+		query := activate._load_rows(sync, 'u.body', 'unnest($1) WITH ORDINALITY u(body, ord)');
+		query := replace(query, 'SELECT q.*', 'SELECT q.*, u.ord');
+		missing := 'true ORDER BY g.ord';
+	ELSIF sync.mode = 'append' AND (everything OR sync.capture = 'full') THEN
 		missing := 'true';
 	ELSIF missing IS NULL THEN
 		missing := 'g.copy > coalesce((SELECT h.copies FROM here h WHERE h.image = g.image), 0)';
+	END IF;
+
+	-- an event that is still queued will be there
+	IF sync.capture = 'trigger' THEN
+		there := format('%s UNION ALL SELECT %s FROM (%s WHERE o.sync = %s AND o.body IS NOT NULL) q', there, image,
+			activate._load_rows(sync, 'o.body', 'activate._outbox o'), sync.id);
 	END IF;
 
 	parts := ARRAY[
 		format('raw AS MATERIALIZED (SELECT q.*, row_number() OVER (PARTITION BY q.image) AS copy
 				FROM (SELECT q.*, %s AS image FROM (%s) q WHERE %s) q)', identity, query,
 			concat_ws(' AND ', since, 'activate._count_row()')),
-		format('here AS MATERIALIZED (SELECT %s AS image, count(*) AS copies FROM %s t GROUP BY 1)', kept, target),
+		format('here AS MATERIALIZED (SELECT t.image, count(*) AS copies FROM (%s) t GROUP BY 1)', there),
 		format('ins AS (INSERT INTO %s (%s)%s SELECT %s FROM raw g WHERE %s RETURNING 1)', target,
 			(SELECT string_agg(quote_ident(c), ', ') FROM unnest(sync.columns) c),
 			CASE WHEN sync.kind = 'local' THEN ' OVERRIDING SYSTEM VALUE' END,
@@ -176,10 +256,10 @@ BEGIN
 			THEN ' UNION ALL SELECT ''seen'', NULL, image || copy, 0, 0, 0, 0, false FROM raw WHERE c IS NOT NULL' ELSE '' END;
 END
 $$;
-COMMENT ON FUNCTION activate._load_keyless(activate.sync, text, boolean, text, text) IS 'private: the statement of a load of rows without a key';
-REVOKE ALL ON FUNCTION activate._load_keyless(activate.sync, text, boolean, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION activate._load_keyless(activate.sync, text, boolean, boolean, text, text) IS 'private: the statement of a load of rows without a key';
+REVOKE ALL ON FUNCTION activate._load_keyless(activate.sync, text, boolean, boolean, text, text) FROM PUBLIC;
 
-CREATE FUNCTION activate._load_sql(sync bigint, query text, everything boolean) RETURNS text
+CREATE FUNCTION activate._load_sql(sync bigint, query text, everything boolean, queued boolean, truncated boolean) RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -190,20 +270,25 @@ DECLARE
 	newest text;
 BEGIN
 	SELECT s.* INTO STRICT declared FROM activate.sync s WHERE s.id = _load_sql.sync;
-	IF declared.capture = 'cursor' THEN
+	-- what a TRUNCATE of the source would delete is held, however little it is;
+	-- and all where we were set back: a table of ours was with us, one elsewhere was not
+	IF truncated OR (declared.mode = 'mirror' AND declared.kind = 'foreign' AND NOT everything AND activate._set_back(declared.origin)) THEN
+		declared.options := declared.options || '{"min_deletes": 0, "max_delete_percent": 0}';
+	END IF;
+	IF declared.capture = 'cursor' AND NOT queued THEN
 		SELECT format('%L::%s', w.value, declared.cursor_type) INTO watermark
 		  FROM activate._watermark w WHERE w.sync = declared.id AND NOT everything;
 		since := activate._since_sql(watermark, declared.options->>'lag', 'q.c', '>=');
 	END IF;
-	newest := activate._newest_sql(declared.cursor_type, watermark);
+	newest := activate._newest_sql(CASE WHEN NOT queued THEN declared.cursor_type END, watermark);
 	IF declared.mode = 'append' OR declared.key_columns = '{}' THEN
-		RETURN activate._load_keyless(declared, query, everything, since, newest);
+		RETURN activate._load_keyless(declared, query, everything, queued, since, newest);
 	END IF;
-	RETURN activate._load_keyed(declared, query, everything, since, newest);
+	RETURN activate._load_keyed(declared, query, everything, queued, since, newest);
 END
 $$;
-COMMENT ON FUNCTION activate._load_sql(bigint, text, boolean) IS 'private: the statement of a run into a table';
-REVOKE ALL ON FUNCTION activate._load_sql(bigint, text, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION activate._load_sql(bigint, text, boolean, boolean, boolean) IS 'private: the statement of a run into a table';
+REVOKE ALL ON FUNCTION activate._load_sql(bigint, text, boolean, boolean, boolean) FROM PUBLIC;
 
 CREATE FUNCTION activate._load_marked(sync bigint, mark text) RETURNS void
 LANGUAGE sql
@@ -213,3 +298,42 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION activate._load_marked(bigint, text) IS 'private: how far a cursor has read; the marks follow';
 REVOKE ALL ON FUNCTION activate._load_marked(bigint, text) FROM PUBLIC;
+
+-- What a trigger has queued for a sync to a table is taken away in the
+-- transaction that applies it.  Who compares everything takes it all the same:
+-- the statement that follows sees no less.  "entries": keys, or in append mode
+-- rows, of which there may be "more".  "whole": the keys do not say what
+-- changed ("truncated": TRUNCATE leaves one without columns), or are so many
+-- that it is quicker to look at everything.
+CREATE FUNCTION activate._load_claim(sync bigint, everything boolean,
+	OUT entries jsonb[], OUT whole boolean, OUT truncated boolean, OUT more boolean)
+LANGUAGE sql
+BEGIN ATOMIC
+	WITH batch AS (
+		SELECT max(b.id) AS last, count(*) AS n
+		  FROM activate.sync s, LATERAL (
+			SELECT o.id FROM activate._outbox o WHERE o.sync = s.id AND NOT o.held
+			 ORDER BY o.id LIMIT CASE WHEN s.mode = 'append' THEN 100000 END) b
+		 WHERE s.id = _load_claim.sync
+	), gone AS (
+		DELETE FROM activate._outbox o USING batch b
+		 WHERE o.sync = _load_claim.sync AND CASE WHEN o.held THEN everything ELSE o.id <= b.last END
+		RETURNING o.id, o.key, o.body, o.held
+	), forgiven AS (
+		DELETE FROM activate.rejection r USING gone g
+		 WHERE r.sync = _load_claim.sync AND r.key = g.key AND r.code = 'duplicate_key'
+	)
+	SELECT CASE WHEN s.mode = 'append'
+			THEN array_agg(g.body ORDER BY g.id) FILTER (WHERE g.body IS NOT NULL)
+			ELSE array_agg(DISTINCT g.key) FILTER (WHERE g.key <> '{}' AND b.n <= 1000000) END,
+		coalesce(bool_or(CASE WHEN s.mode = 'append' THEN g.id IS NOT NULL AND g.body IS NULL
+			ELSE g.key = '{}' OR b.n > 1000000 END), false),
+		coalesce(bool_or(s.mode <> 'append' AND g.key = '{}'), false),
+		s.mode = 'append' AND b.n = 100000
+	  FROM activate.sync s CROSS JOIN batch b LEFT JOIN gone g ON NOT g.held
+	 WHERE s.id = _load_claim.sync
+	 GROUP BY s.mode, b.n;
+END;
+COMMENT ON FUNCTION activate._load_claim(bigint, boolean) IS
+	'private: takes what is queued for a sync to a table; everything: also the deletes that are held';
+REVOKE ALL ON FUNCTION activate._load_claim(bigint, boolean) FROM PUBLIC;

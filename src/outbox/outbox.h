@@ -114,6 +114,13 @@ extern List *outbox_syncs(void);
 extern void outbox_take_dirty(int deliverer, uint64 *words);
 extern bool outbox_is_dirty(const uint64 *words, int64 sync);
 
+/*
+ * Syncs to tables have no deliverer: the worker of the database says for which
+ * of them it wants to be woken, and reads and clears whether it was.
+ */
+extern void outbox_serve_queues(const int64 *syncs, int n);
+extern bool outbox_take_queued(void);
+
 /* Settled for good: removes the rows.  For the others: put off to due_at. */
 extern void outbox_remove(const OutboxIntent *const *intents, int n);
 typedef struct OutboxDelay

@@ -1,10 +1,11 @@
 /*
  * wake.c
- *	  From the commit of an intent to the deliverer: a bit and a latch.
+ *	  From the commit of an intent to who acts on it: a bit and a latch.
  *
  * A bit stands for all syncs whose id is the same modulo its count: a
  * deliverer that looks in vain loses one index probe.  Every deliverer's bits
  * are set, because which of them serves the sync's target is theirs to know.
+ * Keys of syncs to tables are for the worker, who says which syncs those are.
  */
 #include "postgres.h"
 
@@ -13,6 +14,8 @@
 #include "outbox/buffer.h"
 
 #define DIRTY_BITS	(SHARED_DIRTY_WORDS * 64)
+
+static bool wake_worker(SharedDatabase *database, const int64 *syncs, int n);
 
 static inline int
 dirty_bit(int64 sync)
@@ -31,7 +34,7 @@ void
 outbox_wake(const int64 *syncs, int n)
 {
 	SharedDatabase *database;
-	bool		somebody = false;
+	bool		somebody;
 
 	if (n == 0 || ((database = shared_database(MyDatabaseId, false)) == NULL &&
 				   (database = shared_database(MyDatabaseId, true)) == NULL))
@@ -45,6 +48,8 @@ outbox_wake(const int64 *syncs, int n)
 			pg_atomic_fetch_or_u64(&database->dirty[d][bit / 64], UINT64CONST(1) << (bit % 64));
 		}
 	}
+
+	somebody = wake_worker(database, syncs, n);
 
 	/* pids are read without the lock: whoever registers later looks at everything first */
 	for (int d = 0; d < SHARED_DELIVERERS; d++)
@@ -68,6 +73,53 @@ outbox_wake(const int64 *syncs, int n)
 		return;
 	shared_wake(&database->worker);
 	shared_wake_launcher();
+}
+
+/* True if the worker is there, and has at least one of these applied. */
+static bool
+wake_worker(SharedDatabase *database, const int64 *syncs, int n)
+{
+	bool		wanted = false;
+
+	for (int i = 0; i < n && !wanted; i++)
+	{
+		int			bit = dirty_bit(syncs[i]);
+
+		wanted = (pg_atomic_read_u64(&database->queues[bit / 64]) & (UINT64CONST(1) << (bit % 64))) != 0;
+	}
+	if (!wanted || database->worker.pid == 0)
+		return false;
+	pg_atomic_write_u64(&database->queued, 1);
+	shared_wake(&database->worker);
+	return true;
+}
+
+void
+outbox_serve_queues(const int64 *syncs, int n)
+{
+	SharedDatabase *database = shared_database(MyDatabaseId, false);
+	uint64		words[SHARED_DIRTY_WORDS] = {0};
+
+	if (database == NULL)
+		return;
+	for (int i = 0; i < n; i++)
+	{
+		int			bit = dirty_bit(syncs[i]);
+
+		words[bit / 64] |= UINT64CONST(1) << (bit % 64);
+	}
+	for (int i = 0; i < SHARED_DIRTY_WORDS; i++)
+		pg_atomic_write_u64(&database->queues[i], words[i]);
+	/* what was queued before these bits were there told nobody */
+	pg_atomic_write_u64(&database->queued, 1);
+}
+
+bool
+outbox_take_queued(void)
+{
+	SharedDatabase *database = shared_database(MyDatabaseId, false);
+
+	return database != NULL && pg_atomic_exchange_u64(&database->queued, 0) != 0;
 }
 
 void

@@ -4,8 +4,8 @@ CREATE FUNCTION activate._worker_state(OUT declared boolean, OUT deliver boolean
 LANGUAGE sql STABLE
 BEGIN ATOMIC
 	SELECT EXISTS (SELECT FROM activate.sync) OR EXISTS (SELECT FROM activate._outbox),
-		EXISTS (SELECT FROM activate.sync WHERE kind = 'api' AND NOT paused)
-			OR EXISTS (SELECT FROM activate._outbox),
+		EXISTS (SELECT FROM activate.sync s
+			 WHERE s.kind = 'api' AND (NOT s.paused OR EXISTS (SELECT FROM activate._outbox o WHERE o.sync = s.id))),
 		activate._installation();
 END;
 COMMENT ON FUNCTION activate._worker_state() IS
@@ -32,6 +32,35 @@ COMMENT ON FUNCTION activate._note_origin() IS
 	'private: notices a promotion or a restored backup; has the database been set back to an earlier moment by it';
 REVOKE ALL ON FUNCTION activate._note_origin() FROM PUBLIC;
 
+CREATE FUNCTION activate._login(owner name, OUT role oid, OUT login boolean)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT coalesce(r.oid, 0), coalesce(r.rolcanlogin AND has_database_privilege(r.oid, current_database(), 'CONNECT'), false)
+	  FROM (SELECT) one LEFT JOIN pg_catalog.pg_roles r ON r.rolname = owner;
+END;
+COMMENT ON FUNCTION activate._login(name) IS 'private: the role (0: gone), and may a runner connect as it';
+REVOKE ALL ON FUNCTION activate._login(name) FROM PUBLIC;
+
+-- Syncs to tables that have a trigger; and those that had one, and keys since.
+CREATE FUNCTION activate._queues() RETURNS TABLE (sync bigint, owner oid, login boolean)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT s.id, l.role, l.login FROM activate.sync s, activate._login(s.owner) l
+	 WHERE s.kind <> 'api' AND NOT s.paused
+	   AND (s.capture = 'trigger' OR EXISTS (SELECT FROM activate._outbox o WHERE o.sync = s.id AND NOT o.held));
+END;
+COMMENT ON FUNCTION activate._queues() IS 'private: syncs to tables whose changed keys are queued and applied by runners';
+REVOKE ALL ON FUNCTION activate._queues() FROM PUBLIC;
+
+CREATE FUNCTION activate._queued(syncs bigint[]) RETURNS SETOF bigint
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT u.sync FROM unnest(syncs) u(sync)
+	 WHERE EXISTS (SELECT FROM activate._outbox o WHERE o.sync = u.sync AND NOT o.held);
+END;
+COMMENT ON FUNCTION activate._queued(bigint[]) IS 'private: those of these syncs that keys are queued for';
+REVOKE ALL ON FUNCTION activate._queued(bigint[]) FROM PUBLIC;
+
 -- _tick has a row for each sync that is scheduled at this moment.  It is made
 -- anew when the sync gets another schedule, another zone, or is resumed: ticks
 -- from before that are not missed ones.  A time in the future means that the
@@ -53,12 +82,10 @@ BEGIN ATOMIC
 						WHERE o.sync = p.id AND o.last <= moment AND o.basis = format('%s in %s', p.schedule, zone))
 	ON CONFLICT (sync) DO UPDATE SET last = excluded.last, basis = excluded.basis;
 
-	SELECT s.id, s.name, coalesce(r.oid, 0),
-		coalesce(r.rolcanlogin AND has_database_privilege(r.oid, current_database(), 'CONNECT'), false),
-		coalesce(t.schedule, s.schedule), k.last
+	SELECT s.id, s.name, l.role, l.login, coalesce(t.schedule, s.schedule), k.last
 	  FROM activate._tick k JOIN activate.sync s ON s.id = k.sync
 	  LEFT JOIN activate._timetable(setting) t ON t.name = s.name
-	  LEFT JOIN pg_catalog.pg_roles r ON r.rolname = s.owner
+	 CROSS JOIN activate._login(s.owner) l
 	 ORDER BY s.id;
 END;
 COMMENT ON FUNCTION activate._plan(text, text, timestamptz) IS
@@ -99,15 +126,16 @@ REVOKE ALL ON FUNCTION activate._after_ready(text) FROM PUBLIC;
 -- A chain is looked at again only if it has been started: a run by hand may
 -- hold the sync, and its row is not to be seen yet.
 CREATE FUNCTION activate._runner_result(sync bigint, tick timestamptz, spawned timestamptz,
-	OUT taken boolean, OUT started boolean)
+	OUT taken boolean, OUT started boolean, OUT failed boolean)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
 	SELECT NOT EXISTS (SELECT FROM activate._tick t WHERE t.sync = _runner_result.sync AND t.last < tick),
-		coalesce((SELECT r.started_at FROM activate.run r WHERE r.sync = _runner_result.sync
-				   ORDER BY r.id DESC LIMIT 1) >= spawned, false);
+		coalesce(r.started_at >= spawned, false), coalesce(r.status = 'failed', false)
+	  FROM (SELECT) one LEFT JOIN LATERAL (
+		SELECT u.started_at, u.status FROM activate.run u WHERE u.sync = _runner_result.sync ORDER BY u.id DESC LIMIT 1) r ON true;
 END;
 COMMENT ON FUNCTION activate._runner_result(bigint, timestamptz, timestamptz) IS
-	'private: did a runner come as far as to answer its tick, and has a run begun since it was spawned';
+	'private: did a runner come as far as to answer its tick, has a run begun since it was spawned, has the last one failed';
 REVOKE ALL ON FUNCTION activate._runner_result(bigint, timestamptz, timestamptz) FROM PUBLIC;
 
 -- A process number comes again, so the process must have been there when the

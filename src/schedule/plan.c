@@ -93,6 +93,10 @@ plan_read(void *arg)
 	if (plan->copy || !plan->declared)
 		return;
 
+	old = MemoryContextSwitchTo(reading->context);
+	plan->queues = queue_read(current);
+	MemoryContextSwitchTo(old);
+
 	values[0] = CStringGetTextDatum(schedule_timetable);
 	values[1] = CStringGetTextDatum(pg_get_timezone_name(tick_default_zone()));
 	values[2] = TimestampTzGetDatum(clock_now());
@@ -174,8 +178,8 @@ plan_find_due(TimestampTz now)
 		sync->last = tick;
 		if (!tick_next(&sync->cron, tick, tick_default_zone(), &sync->next))
 			sync->next = 0;
-		/* a sync never overlaps itself: this tick is skipped */
-		if (!runners_busy_with(sync->id))
+		/* a sync never overlaps itself: this tick is skipped, but not because of its queue */
+		if (!runners_ticked(sync->id))
 			plan_make_due(sync, now);
 	}
 }
@@ -256,15 +260,21 @@ plan_make_due(PlannedSync *sync, TimestampTz now)
 PlannedSync *
 plan_first_due(void)
 {
+	List	   *lists[] = {current->syncs, current->queues};
 	PlannedSync *first = NULL;
-	ListCell   *lc;
 
-	foreach(lc, current->syncs)
+	for (int i = 0; i < lengthof(lists); i++)
 	{
-		PlannedSync *sync = lfirst(lc);
+		ListCell   *lc;
 
-		if (sync->due && (first == NULL || sync->due_since < first->due_since))
-			first = sync;
+		foreach(lc, lists[i])
+		{
+			PlannedSync *sync = lfirst(lc);
+
+			if (sync->due && (first == NULL || sync->due_since < first->due_since) &&
+				!runners_busy_with(sync->id))
+				first = sync;
+		}
 	}
 	return first;
 }

@@ -13,6 +13,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "core/shared.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/value.h"
@@ -38,6 +39,7 @@ extern PGDLLEXPORT void schedule_runner_main(Datum main_arg);
 static void runner_start(void *arg);
 static bool runner_execute(Running *running);
 static void runner_failed(void *arg);
+static void runner_tell_waiting(void);
 static void runner_context(void *arg);
 
 void
@@ -61,6 +63,8 @@ schedule_runner_main(Datum main_arg)
 		proc_exit(0);
 	if (!runner_execute(&running))
 		(void) spawn_transaction(runner_failed, &running);
+	else if (running.order.queued)
+		runner_tell_waiting();
 	pgstat_report_stat(true);
 	proc_exit(0);
 }
@@ -94,8 +98,9 @@ runner_start(void *arg)
 	what = psprintf("running sync \"%s\"", running->name);
 	spawn_report(true, what);
 
-	if (SPI_execute_with_args("SELECT activate._tick_taken($1, $2)",
-							  2, types, values, NULL, false, 0) != SPI_OK_SELECT ||
+	if ((!running->order.queued &&
+		 SPI_execute_with_args("SELECT activate._tick_taken($1, $2)",
+							   2, types, values, NULL, false, 0) != SPI_OK_SELECT) ||
 		SPI_execute_with_args("SELECT activate._run_start($1)",
 							  1, types, values, NULL, false, 1) != SPI_OK_SELECT)
 		elog(ERROR, "could not start a run");
@@ -108,7 +113,7 @@ static bool
 runner_execute(Running *running)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	Oid			argument = INT8OID;
+	Oid			arguments[2] = {INT8OID, BOOLOID};
 	volatile bool done = false;
 
 	PG_TRY();
@@ -119,8 +124,8 @@ runner_execute(Running *running)
 		StartTransactionCommand();
 		PushActiveSnapshot(GetTransactionSnapshot());
 		function = LookupFuncName(list_make2(makeString("activate"), makeString("_run_execute")),
-								  1, &argument, false);
-		(void) OidFunctionCall1(function, Int64GetDatum(running->run));
+								  2, arguments, false);
+		(void) OidFunctionCall2(function, Int64GetDatum(running->run), BoolGetDatum(running->order.queued));
 		PopActiveSnapshot();
 		CommitTransactionCommand();
 		done = true;
@@ -140,6 +145,16 @@ runner_execute(Running *running)
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
 	return done;
+}
+
+/* Who waits for what was queued. */
+static void
+runner_tell_waiting(void)
+{
+	SharedDatabase *database = shared_database(MyDatabaseId, false);
+
+	if (database != NULL)
+		ConditionVariableBroadcast(&database->settled);
 }
 
 static void

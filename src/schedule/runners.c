@@ -27,6 +27,7 @@ typedef struct Runner
 {
 	BackgroundWorkerHandle *handle; /* NULL: slot free */
 	int64		sync;
+	bool		queued;
 	TimestampTz tick;
 	TimestampTz spawned;
 } Runner;
@@ -71,6 +72,15 @@ runners_busy_with(int64 sync)
 	return false;
 }
 
+bool
+runners_ticked(int64 sync)
+{
+	for (int i = 0; i < RUNNERS_MAX; i++)
+		if (runners[i].handle != NULL && runners[i].sync == sync && !runners[i].queued)
+			return true;
+	return false;
+}
+
 /* False: a sync is due, and there is no slot for its runner. */
 bool
 runners_start_due(void)
@@ -104,12 +114,14 @@ runners_start_due(void)
 		order.login = sync->login ? sync->owner : InvalidOid;
 		order.sync = sync->id;
 		order.tick = sync->last;
+		order.queued = sync->queue;
 		snprintf(name, sizeof(name), SPAWN_RUNNER " for sync " INT64_FORMAT, sync->id);
 		runner->handle = spawn_worker("schedule_runner_main", SPAWN_RUNNER, name,
 									  MyDatabaseId, &order, sizeof(order));
 		if (runner->handle == NULL)
 			return false;		/* stays due: its turn comes when a slot is free */
 		runner->sync = sync->id;
+		runner->queued = sync->queue;
 		runner->tick = sync->last;
 		runner->spawned = GetCurrentTimestamp();
 		sync->due = false;
@@ -148,14 +160,22 @@ runner_settle(void *arg)
 	TimestampTzGetDatum(runner->spawned)};
 	bool		isnull;
 
-	if (SPI_execute_with_args("SELECT taken, started FROM activate._runner_result($1, $2, $3)",
-							  3, types, values, NULL, true, 1) != SPI_OK_SELECT || SPI_processed != 1)
+	fail_leftovers(NULL);
+	if (SPI_execute_with_args("SELECT taken, started, failed FROM activate._runner_result($1, $2, $3)",
+							  3, types, values, NULL, false, 1) != SPI_OK_SELECT || SPI_processed != 1)
 		elog(ERROR, "could not read the result of a runner");
-	if (!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)))
+	if (runner->queued)
+	{
+		bool		started = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+
+		queue_ended(runner->sync, started &&
+					!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull)));
+		plan_is_stale = !started;
+	}
+	else if (!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)))
 		runner_not_started(runner);
 	else if (sync != NULL && !DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull)))
 		sync->not_before = GetCurrentTimestamp() + RUNNERS_PAUSE;
-	fail_leftovers(NULL);
 }
 
 /* It could not connect, or was stopped before its first transaction. */

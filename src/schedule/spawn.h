@@ -23,6 +23,7 @@ typedef struct RunnerOrder
 	Oid			login;			/* role to connect as; InvalidOid: superuser */
 	int64		sync;
 	TimestampTz tick;
+	bool		queued;			/* what a trigger has queued for a table; there is no tick */
 } RunnerOrder;
 
 /*

@@ -25,6 +25,7 @@
 #include "core/shared.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "outbox/outbox.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
 #include "schedule/schedule.h"
@@ -334,6 +335,7 @@ worker_round(bool look)
 {
 	static bool said_copy = false;
 	bool		ended = runners_reap();
+	bool		queued = outbox_take_queued();
 	const WorkPlan *plan = plan_current();	/* the reaping may have loaded another */
 
 	if (plan->copy && !said_copy)
@@ -348,6 +350,7 @@ worker_round(bool look)
 		plan_find_due(clock_now());
 		if ((ended || look) && plan_has_chain())
 			plan_find_chained();
+		queue_find_due(ended || look || queued);
 		worker_make_room(runners_start_due());
 	}
 	deliverers_keep(slot, activate_enabled && !plan->copy && plan->deliver ? schedule_deliverers : 0);

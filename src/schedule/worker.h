@@ -9,11 +9,11 @@
 #include "nodes/pg_list.h"
 #include "schedule/cron.h"
 
-/* A sync that has a schedule at this moment. */
+/* A sync that has a schedule at this moment, or a queue. */
 typedef struct PlannedSync
 {
 	int64		id;
-	char	   *name;
+	char	   *name;			/* a queue has neither name, schedule nor ticks */
 	Oid			owner;			/* InvalidOid: the role is gone */
 	bool		login;			/* a runner may connect as the owner */
 	char	   *schedule;
@@ -22,7 +22,9 @@ typedef struct PlannedSync
 	TimestampTz next;			/* CRON_FIELDS and CRON_EVERY; 0: none */
 	bool		due;			/* waits for a free runner */
 	TimestampTz due_since;
-	TimestampTz not_before;		/* CRON_AFTER: of a start that came to nothing */
+	TimestampTz not_before;		/* of a start that came to nothing: CRON_AFTER, queues */
+	bool		queue;			/* keys for a table: see queue.c */
+	int			failures;		/* of a queue, one after the other */
 } PlannedSync;
 
 typedef struct WorkPlan
@@ -31,6 +33,7 @@ typedef struct WorkPlan
 	bool		deliver;		/* ... and something to be delivered */
 	bool		copy;			/* of another database: nothing may be done */
 	List	   *syncs;			/* of PlannedSync */
+	List	   *queues;			/* of PlannedSync */
 } WorkPlan;
 
 /* plan.c: what is to be run, and when */
@@ -43,11 +46,17 @@ extern void plan_find_chained(void);	/* those that may start now become due */
 extern PlannedSync *plan_first_due(void);
 extern TimestampTz plan_next_tick(void);	/* 0: none */
 
+/* queue.c: syncs to tables whose changes are captured by trigger */
+extern List *queue_read(const WorkPlan *old);	/* as the extension, SPI connected */
+extern void queue_find_due(bool look);	/* those that keys wait for become due */
+extern void queue_ended(int64 sync, bool good);	/* its runner has ended */
+
 /* runners.c: the processes that run syncs */
 extern void runners_adopt(void);
 extern bool runners_start_due(void);	/* false: no slot for a runner */
 extern bool runners_reap(void); /* true: one has ended */
 extern bool runners_busy_with(int64 sync);
+extern bool runners_ticked(int64 sync); /* ... because of its schedule */
 extern int	runners_active(void);
 extern void runners_fail_leftovers(void);
 

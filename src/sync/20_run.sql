@@ -25,10 +25,11 @@ COMMENT ON FUNCTION activate._run_start(bigint) IS
 	'private: for runners, a new run that is "running"; NULL: the sync is paused, gone or running already';
 REVOKE ALL ON FUNCTION activate._run_start(bigint) FROM PUBLIC;
 
-CREATE FUNCTION activate._run_execute(run bigint) RETURNS void
+CREATE FUNCTION activate._run_execute(run bigint, queued boolean DEFAULT false) RETURNS void
 LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'activate_run_execute';
-COMMENT ON FUNCTION activate._run_execute(bigint) IS 'private: for runners, does the work of a started run';
-REVOKE ALL ON FUNCTION activate._run_execute(bigint) FROM PUBLIC;
+COMMENT ON FUNCTION activate._run_execute(bigint, boolean) IS
+	'private: for runners, does the work of a started run; queued: only what a trigger has queued for a table';
+REVOKE ALL ON FUNCTION activate._run_execute(bigint, boolean) FROM PUBLIC;
 
 CREATE FUNCTION activate._run_failed(run bigint, error text) RETURNS void
 LANGUAGE sql

@@ -213,7 +213,7 @@ check_trigger_source(const Declaration *declaration)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("capture \"trigger\" needs a table as source"),
 				 errhint("Views, materialized views, foreign tables and queries have no row triggers: use capture \"diff\".")));
-	if (declaration->kind == SYNC_TO_API && pg_class_aclcheck(source, GetUserId(), ACL_TRIGGER) != ACLCHECK_OK)
+	if (pg_class_aclcheck(source, GetUserId(), ACL_TRIGGER) != ACLCHECK_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to put a trigger on \"%s\"", declaration->source_text),

@@ -180,14 +180,14 @@ declare_keys(Declaration *declaration)
 				 errmsg("mode \"%s\" needs a key, and neither source nor target has one", declaration->mode_text),
 				 errhint("Name the columns that identify a row: key => 'column, ...'. The source has: %s.",
 						 name_list(declaration->source->names))));
+	if (declaration->kind != SYNC_TO_API)
+		check_mapped_keys(declaration);
 	if (declaration->keys == NIL && declaration->capture == CAPTURE_TRIGGER && declaration->mode != SYNC_APPEND)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("capture \"trigger\" in mode \"%s\" needs a key, and neither source nor target has one",
 						declaration->mode_text),
 				 errhint("Name the columns that identify a row: key => 'column, ...'; or use mode \"append\" or capture \"diff\".")));
-	if (declaration->kind != SYNC_TO_API)
-		check_mapped_keys(declaration);
 }
 
 static void

@@ -24,7 +24,7 @@
 
 static int64 run_start(const Sync *sync);
 static void run_finish(int64 run, const RunCounts *counts, const char *error);
-static bool run_attempt(const Sync *sync, int64 run, RunCounts *counts, char **refused);
+static bool run_attempt(const Sync *sync, int64 run, bool queued, RunCounts *counts, char **refused);
 static void run_report(const Sync *sync, const RunCounts *counts);
 
 ACTIVATE_FUNCTION(activate_run);
@@ -89,13 +89,15 @@ activate_run_start(PG_FUNCTION_ARGS)
 }
 
 /*
- * The work of a started run.  Errors of the run are the runner's to catch;
+ * The work of a started run: all of it, or only what a trigger has queued for
+ * a table.  Errors of the run are the runner's to catch;
  * but what no repetition mends pauses the sync, and that must be committed.
  */
 Datum
 activate_run_execute(PG_FUNCTION_ARGS)
 {
 	int64		run = PG_GETARG_INT64(0);
+	bool		queued = PG_GETARG_BOOL(1);
 	int64		id = verb_count("SELECT sync FROM activate.run WHERE id = $1 AND status = 'running'", run, NULL);
 	Sync	   *sync;
 	RunCounts	counts = {0};
@@ -109,7 +111,7 @@ activate_run_execute(PG_FUNCTION_ARGS)
 				 errmsg("run %lld is not running, or its sync was dropped", (long long) run)));
 
 	progress_begin(run, id);
-	if (run_attempt(sync, run, &counts, &refused))
+	if (run_attempt(sync, run, queued, &counts, &refused))
 		run_finish(run, &counts, NULL);
 	else
 	{
@@ -122,7 +124,7 @@ activate_run_execute(PG_FUNCTION_ARGS)
 
 /* False, with the reason, if the sync must be paused: something it needs is gone or forbidden. */
 static bool
-run_attempt(const Sync *sync, int64 run, RunCounts *counts, char **refused)
+run_attempt(const Sync *sync, int64 run, bool queued, RunCounts *counts, char **refused)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -135,7 +137,10 @@ run_attempt(const Sync *sync, int64 run, RunCounts *counts, char **refused)
 	BeginInternalSubTransaction(NULL);
 	PG_TRY();
 	{
-		run_execute(sync, run, false, counts);
+		if (queued && sync->kind != SYNC_TO_API)
+			load_queued(sync, run, counts);
+		else
+			run_execute(sync, run, false, counts);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();

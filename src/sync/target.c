@@ -206,11 +206,6 @@ declare_check_target(const Declaration *declaration)
 {
 	if (declaration->kind == SYNC_TO_API)
 		check_operations(declaration);
-	else if (declaration->capture == CAPTURE_TRIGGER)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("capture \"trigger\" is for targets that are web APIs, \"%s\" is a table", declaration->target),
-				 errhint("Use capture \"diff\", with a schedule.")));
 	if (OidIsValid(declaration->target_rel))
 		check_privileges(declaration);
 }
@@ -267,7 +262,8 @@ check_privileges(const Declaration *declaration)
 		else if (declaration->mode == SYNC_MIRROR || declaration->mode == SYNC_REPLACE)
 			wanted |= ACL_UPDATE | ACL_DELETE;
 		/* what is there is compared with what comes */
-		if (declaration->mode != SYNC_APPEND || declaration->capture == CAPTURE_DIFF)
+		if (declaration->mode != SYNC_APPEND ||
+			declaration->capture == CAPTURE_DIFF || declaration->capture == CAPTURE_TRIGGER)
 			wanted |= ACL_SELECT;
 	}
 	if (pg_class_aclmask(rel, GetUserId(), wanted, ACLMASK_ALL) != wanted)

@@ -10,15 +10,15 @@ my $node = activate_node('held');
 
 sub sql { return $node->safe_psql('postgres', $_[0]); }
 
-# A mirror of a hundred rows, delivered.
+# A mirror of a hundred rows, or as many as are asked for, delivered.
 sub mirror
 {
-	my ($name, $options) = @_;
+	my ($name, $options, $rows, $capture) = @_;
 	my $url = $crm->url("/hook/$name");
 
 	sql("DO \$\$ BEGIN PERFORM activate_target('$name', 'webhook', '{\"url\": \"$url\"}'); END \$\$;
-		CREATE TABLE $name AS SELECT i AS id, 'a'::text AS v FROM generate_series(1, 100) i; ALTER TABLE $name ADD PRIMARY KEY (id)");
-	my $id = sql("SELECT activate_sync('$name', '$name', '$name.change', mode => 'mirror', capture => 'trigger'"
+		CREATE TABLE \"$name\" AS SELECT i AS id, 'a'::text AS v FROM generate_series(1, " . ($rows // 100) . ") i; ALTER TABLE \"$name\" ADD PRIMARY KEY (id)");
+	my $id = sql("SELECT activate_sync('$name', '\"$name\"', '\"$name\".change', mode => 'mirror', capture => '" . ($capture // 'trigger') . "'"
 		. (defined $options ? ", options => '$options'" : '') . ')');
 	sql("SELECT activate_run('$name')");
 	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM activate._outbox WHERE sync = $id") or die;
@@ -133,6 +133,91 @@ subtest 'behind others' => sub {
 	sql("SELECT activate_run('behind', full => true)");
 	ok(delivered($node, 'behind'), 'the yes');
 	same_rows($node, $crm->hook_rows('behind', 'behind'), 'TABLE behind', 'the receiver mirrors');
+};
+
+# A row is deleted by who touched it last.
+subtest 'before others' => sub {
+	my $id = mirror('before');
+
+	sql("SELECT activate_pause('before')");
+	sql("UPDATE before SET v = 'b' WHERE id <= 60");
+	sql(join '', map { "DELETE FROM before WHERE id = $_;" } 1 .. 40);
+	sql("SELECT activate_resume('before')");
+	ok(delivered($node, 'before'), 'small deletes after a large update of the same rows are not held');
+	is(deletes('before'), 40, 'they are sent');
+
+	sql("SELECT activate_pause('before')");
+	sql('DELETE FROM before WHERE id BETWEEN 41 AND 80');
+	sql("INSERT INTO before VALUES (41, 'again'); DELETE FROM before WHERE id = 41");
+	sql("SELECT activate_resume('before')");
+	ok(holds($id, 39), 'a large one is held, but for a row that came and went again since') or diag sql("SELECT held, count(*) FROM activate.outbox WHERE sync = $id GROUP BY 1");
+	is(deletes('before'), 41, 'which is deleted');
+	sql("SELECT activate_run('before', full => true)");
+	ok(delivered($node, 'before'), 'the yes');
+	same_rows($node, $crm->hook_rows('before', 'before'), 'TABLE before', 'the receiver mirrors');
+};
+
+# rows, deleted in one transaction, options, held: at each side of each limit
+subtest 'the limits' => sub {
+	my @limits = (
+		[ 100, 20, '{}', 0, 'exactly the percentage passes' ],
+		[ 100, 21, '{}', 21, 'one more is held' ],
+		[ 20, 9, '{}', 0, 'below min_deletes much passes' ],
+		[ 20, 10, '{}', 10, 'min_deletes of them are held' ],
+		[ 5, 4, '{}', 0, 'all but one of few pass' ],
+		[ 5, 5, '{}', 5, 'everything is held, however few' ],
+		[ 10, 1, '{"max_delete_percent": 0, "min_deletes": 0}', 1, 'not one, if the options say so' ]);
+
+	for my $capture ('trigger', 'diff')
+	{
+		for my $i (0 .. $#limits)
+		{
+			my ($rows, $deleted, $options, $held, $what) = @{ $limits[$i] };
+			my $name = "${capture}_$i";
+			my $id   = mirror($name, $options, $rows, $capture);
+
+			sql("DELETE FROM $name WHERE id <= $deleted" . ($capture eq 'diff' ? "; SELECT activate_run('$name')" : ''));
+			ok(holds($id, $held), "$capture: $what") or diag sql("SELECT held, count(*) FROM activate.outbox WHERE sync = $id GROUP BY 1");
+			is(deletes($name), $held ? 0 : $deleted, "$capture: and is sent or not");
+		}
+	}
+};
+
+# Each is within the limit: what many of them delete is not held, but for the last row, which is everything.
+subtest 'everything, row by row' => sub {
+	my $id = mirror('rows', '{}', 12);
+
+	for my $row (1 .. 11)
+	{
+		sql("DELETE FROM rows WHERE id = $row");
+		delivered($node, 'rows');
+	}
+	is(deletes('rows'), 11, 'all but the last pass');
+	sql('DELETE FROM rows');
+	ok(holds($id, 1), 'the last is everything that is left');
+};
+
+subtest 'while it is held' => sub {
+	my $id = mirror('while');
+
+	sql('DELETE FROM "while" WHERE id <= 50');
+	ok(holds($id, 50), 'held');
+	sql(q{INSERT INTO "while" VALUES (1, 'back')});
+	ok(holds($id, '50, 51'), 'a row that comes back');
+	is($crm->hook_state('while')->{syncs}{while}{'{"id":1}'}{row}{v}, 'back', 'is sent');
+	sql(q{SELECT activate_sync('while', '"while"', '"while".change', mode => 'mirror', capture => 'trigger', options => '{"max_delete_percent": 90}')});
+	sql(q{INSERT INTO "while" VALUES (300, 'new')});
+	ok(holds($id, '50, 51'), 'a redeclaration changes nothing in what is held');
+	my ($status, $out, $err) = $node->psql('postgres', q{DELETE FROM "while" WHERE id = 99; SELECT activate_run('while')});
+	like($err, qr/deletes of sync "while" are held/, 'a run warns');
+	ok(holds($id, '50, 51'), 'and holds nothing twice');
+	is(deletes('while'), 1, 'others pass');
+	is(sql(q{SELECT status FROM activate.run r WHERE r.sync = } . $id . ' ORDER BY id DESC LIMIT 1'), 'held', 'its status is held');
+	cmp_ok(sql(q{SELECT activate_discard('while', $$held AND (key->>'id')::int <= 40$$)}), '>=', 40, 'some are discarded');
+	ok(holds($id, 10), 'the others stay');
+	sql(q{SELECT activate_run('while', full => true)});
+	ok(delivered($node, 'while'), 'the yes');
+	is(sql(qq{SELECT count(*) FROM activate.sent WHERE sync = $id AND (key->>'id')::int BETWEEN 41 AND 50}), 0, 'deletes what was held');
 };
 
 # More intents than are in memory at once, and a source whose key has no index.
