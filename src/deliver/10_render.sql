@@ -30,9 +30,11 @@ CREATE FUNCTION activate._preview_sql(query text, key_columns text[], columns te
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT format('SELECT pg_catalog.to_jsonb(y.*), pg_catalog.to_jsonb(x.*), activate._row_hash(x.*) FROM (%s) q '
-		'CROSS JOIN LATERAL (SELECT %s) x CROSS JOIN LATERAL (SELECT %s) y LIMIT $1',
-		query, activate._select_list('v', columns), coalesce(activate._select_list('k', key_columns), ''));
+		'CROSS JOIN LATERAL (SELECT %s) x CROSS JOIN LATERAL (SELECT %s) y WHERE %s LIMIT $1',
+		query, activate._select_list('v', columns), coalesce(activate._select_list('k', key_columns), ''),
+		coalesce((SELECT string_agg(format('NOT (q.k%s IS NULL)', i), ' AND ' ORDER BY i)
+					FROM generate_subscripts(key_columns, 1) i), 'true'));
 END;
 COMMENT ON FUNCTION activate._preview_sql(text, text[], text[]) IS
-	'private: the statement that reads the first $1 rows of a sync: key, row, hash';
+	'private: the statement that reads the first $1 rows of a sync that have a key: key, row, hash';
 REVOKE ALL ON FUNCTION activate._preview_sql(text, text[], text[]) FROM PUBLIC;

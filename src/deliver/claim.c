@@ -339,7 +339,8 @@ prepare_entry(DeliverEntry *entry, const Rendered *rendered, const DeliverKnown 
 	entry->covered = count_covered(entry, &forced);
 	entry->epoch = sync->epoch;
 	entry->op = op;
-	entry->refused = known->refused;
+	/* each event is rejected for itself */
+	entry->refused = known->refused && !is_event(entry);
 	if (is_event(entry))
 	{
 		prepare_message(entry, head->op == OUTBOX_CHANGE ? op : head->op, head->body, known);
@@ -357,6 +358,9 @@ prepare_entry(DeliverEntry *entry, const Rendered *rendered, const DeliverKnown 
 	}
 	switch (deliver_decide(sync, rendered->found, rendered->hash, forced, entry->uncertain, known, &op))
 	{
+		case DECIDED_REFUSED:
+			entry->refused = false;
+			/* FALLTHROUGH */
 		case DECIDED_SKIP:
 			settle_entry(entry, OUTCOME_SKIPPED, op, NULL, NULL);
 			break;

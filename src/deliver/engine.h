@@ -134,7 +134,7 @@ typedef struct DeliverEntry
 	int			limit;			/* rows of the largest call it may join; 0: any */
 	bool		perhaps_sent;	/* before a crash */
 	bool		uncertain;		/* an attempt may have reached the target: what that holds is not known */
-	bool		refused;		/* there is a rejection of this key */
+	bool		refused;		/* there is a rejection of this key that its outcome overtakes */
 
 	/* the message, since it was rendered */
 	int			list;			/* of ready ones that it is in */
@@ -384,6 +384,7 @@ typedef enum DeliverDecision
 {
 	DECIDED_SEND,
 	DECIDED_SKIP,
+	DECIDED_REFUSED,			/* skip: the target has refused just that */
 	DECIDED_SUPERSEDED
 } DeliverDecision;
 

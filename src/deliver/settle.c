@@ -333,8 +333,7 @@ settle_work(void *arg)
 
 		if (outcome->kind == OUTCOME_REJECTED)
 			add_rejected(&rejected, outcome);
-		if ((outcome->kind != OUTCOME_REJECTED && outcome->kind != OUTCOME_DELIVERED) ||
-			outcome->entry->hash_key.event != 0)
+		if (outcome->kind >= OUTCOME_RETRIED || outcome->entry->hash_key.event != 0)
 			continue;
 		if (outcome->entry->refused)
 		{

@@ -41,7 +41,7 @@ typedef struct Batch
 	Datum		marks[BATCH_ROWS];
 } Batch;
 
-static char *statement_text(const Sync *sync, int64 run, bool full);
+static char *statement_text(const Sync *sync, bool full);
 static void read_counts(const Sync *sync, HeapTuple tuple, TupleDesc desc, RunCounts *counts);
 static void collect_row(Batch *batch, HeapTuple tuple, TupleDesc desc, RunCounts *counts);
 static void write_batch(Batch *batch);
@@ -51,7 +51,7 @@ void
 load_run(const Sync *sync, int64 run, bool full, RunCounts *counts)
 {
 	IdentityScope scope;
-	char	   *statement = statement_text(sync, run, full);
+	char	   *statement = statement_text(sync, full);
 	MemoryContext rows = AllocSetContextCreate(CurrentMemoryContext, "activate load", ALLOCSET_DEFAULT_SIZES);
 	Batch	   *batch = palloc0(sizeof(Batch));
 	SPIPlanPtr	plan;
@@ -97,9 +97,8 @@ load_run(const Sync *sync, int64 run, bool full, RunCounts *counts)
 }
 
 static char *
-statement_text(const Sync *sync, int64 run, bool full)
+statement_text(const Sync *sync, bool full)
 {
-	Oid			begin_types[2] = {INT8OID, INT8OID};
 	Oid			types[3] = {INT8OID, TEXTOID, BOOLOID};
 	Datum		values[3];
 	char	   *reason;
@@ -110,9 +109,8 @@ statement_text(const Sync *sync, int64 run, bool full)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("sync \"%s\" cannot run: %s", sync->name, reason)));
 	values[0] = Int64GetDatum(sync->id);
-	values[1] = Int64GetDatum(run);
 	/* what an earlier comparison found wrong with the source is found again, or mended */
-	(void) own_value("SELECT activate._plan_begin($1, $2)", 2, begin_types, values, NULL, NULL);
+	(void) own_value("SELECT activate._plan_begin($1)", 1, types, values, NULL, NULL);
 
 	values[1] = CStringGetTextDatum(query);
 	values[2] = BoolGetDatum(full);

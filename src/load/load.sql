@@ -192,7 +192,7 @@ BEGIN
 	SELECT s.* INTO STRICT declared FROM activate.sync s WHERE s.id = _load_sql.sync;
 	IF declared.capture = 'cursor' THEN
 		SELECT format('%L::%s', w.value, declared.cursor_type) INTO watermark
-		  FROM activate._watermark w WHERE w.sync = declared.id AND NOT everything;
+		  FROM activate._watermark w WHERE w.sync = declared.id AND w.value IS NOT NULL AND NOT everything;
 		since := activate._since_sql(watermark, declared.options->>'lag', 'q.c', '>=');
 	END IF;
 	newest := activate._newest_sql(declared.cursor_type, watermark);

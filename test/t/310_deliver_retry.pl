@@ -102,6 +102,92 @@ ok(delivered($node, 'bad'), 'its content changes');
 is(sql('SELECT count(*) FROM activate.rejection'), 0, 'then it is tried again');
 same_rows($node, $crm->hook_rows('bad', 'bad'), 'TABLE bad', 'both are there');
 
+# a rejection goes when what it was about is no more: the row, or its content; and not before
+sub rejected
+{
+	my ($name) = @_;
+
+	return sql("SELECT coalesce(string_agg((r.key ->> 'id') || ' ' || (r.body ->> 'v'), ', ' ORDER BY r.key), 'none') FROM activate.rejection r
+		JOIN activate.sync s ON s.id = r.sync WHERE s.name = '$name'");
+}
+
+for my $capture (qw(trigger diff))
+{
+	my $name = "moot_$capture";
+	my $run  = $capture eq 'diff' ? "SELECT activate_run('$name')" : '';
+	my $step = sub {
+		my ($change, $expected, $test) = @_;
+
+		sql("$change; $run");
+		ok(delivered($node, $name), "$capture, $test: settled");
+		return is(rejected($name), $expected, "$capture, $test");
+	};
+
+	declare($name);
+	sql("SELECT activate_sync('$name', '$name', '$name.change', capture => '$capture')");
+	$step->("INSERT INTO $name VALUES (1, 'bad'), (2, 'fine'), (3, 'bad'), (4, 'fine')", '1 bad, 3 bad', 'refused');
+	$step->("UPDATE $name SET v = 'bad' WHERE id IN (2, 4)", '1 bad, 2 bad, 3 bad, 4 bad', 'a refused change');
+	my $requests = @{ $crm->log("/hook/$name") };
+	$step->("UPDATE $name SET v = v", '1 bad, 2 bad, 3 bad, 4 bad', 'touched');
+	is(scalar @{ $crm->log("/hook/$name") }, $requests, "$capture: the same content is not tried again");
+	$step->("DELETE FROM $name WHERE id = 1", '2 bad, 3 bad, 4 bad', 'the row is gone');
+	$step->("UPDATE $name SET v = 'fine' WHERE id = 2", '3 bad, 4 bad', 'the content is again what was sent');
+	is(scalar @{ $crm->log("/hook/$name") }, $requests, "$capture: nothing was sent for that");
+	$step->("DELETE FROM $name WHERE id = 4", '3 bad', 'a row that was sent before is gone');
+	$step->("UPDATE $name SET v = 'better' WHERE id = 3", 'none', 'the content changes');
+}
+
+# a delete that was refused is no more wanted
+declare('undone');
+sql("SELECT activate_sync('undone', 'undone', 'undone.change', mode => 'mirror', capture => 'trigger'); INSERT INTO undone SELECT i, 'a' FROM generate_series(1, 3) i");
+ok(delivered($node, 'undone'), 'three rows');
+$crm->control({ fault => 'status', path => '/hook/undone', status => 409 });
+sql('DELETE FROM undone WHERE id = 1');
+ok(delivered($node, 'undone'), 'a delete is refused');
+is(sql("SELECT r.op || ' ' || r.code FROM activate.rejection r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'undone'"), 'delete 409', 'and rejected');
+sql("INSERT INTO undone VALUES (1, 'a')");
+ok(delivered($node, 'undone'), 'the row comes back as it was');
+is(rejected('undone'), 'none', 'which makes it moot');
+$crm->heal;
+
+# events are rejected each for itself
+declare('events');
+sql("SELECT activate_sync('events', 'events', 'events.change', mode => 'append', capture => 'trigger')");
+sql("INSERT INTO events VALUES (1, 'bad')");
+sql("UPDATE events SET v = 'good'");
+ok(delivered($node, 'events'), 'an event is refused, the next one of its key is not');
+is(rejected('events'), '1 bad', 'the rejection of the first stays');
+$crm->control({ reject => undef });
+is(sql("SELECT activate_retry('events')"), 1, 'and can be retried');
+ok(delivered($node, 'events'), 'as it was');
+like($crm->log('/hook/events')->[-1]{body}, qr/"v": "bad"/, 'with its content');
+
+# an outage of many retries uses up no attempt
+declare('outage');
+$crm->control({ fault => 'status', path => '/hook/outage', status => 500 });
+sql("INSERT INTO outage SELECT i, 'a' FROM generate_series(1, 10) i");
+ok($node->poll_query_until('postgres', "SELECT failures > 20 FROM activate.stat_target WHERE name = 'outage'"), 'more failures than attempts are allowed');
+cmp_ok(sql("SELECT max(o.attempts) FROM activate.outbox o JOIN activate.sync s ON s.id = o.sync WHERE s.name = 'outage'"), '<=', 3, 'attempts rest');
+is(pending($node, 'outage'), 10, 'everything waits');
+$crm->heal;
+ok(delivered($node, 'outage'), 'over');
+is(rejected('outage'), 'none', 'nothing was rejected');
+
+# backoff: with full jitter, doubled from attempt to attempt, to at most the maximum
+declare('patient', ', "batch": 50');
+sql("ALTER SYSTEM SET activate.retry_backoff = '10min'; ALTER SYSTEM SET activate.retry_backoff_max = '15min'; SELECT pg_reload_conf()");
+$crm->control({ reject => { field => 'v', equals => 'busy', status => 503, error => 'busy' } });
+sql("INSERT INTO patient SELECT i, CASE WHEN i = 50 THEN 'fine' ELSE 'busy' END FROM generate_series(1, 50) i");
+my $waits = "SELECT extract(epoch FROM o.due_at - r.sent_at) AS wait FROM activate.outbox o JOIN activate.sync s ON s.id = o.sync
+	JOIN LATERAL (SELECT max(c.sent_at) AS sent_at FROM activate.receipt c WHERE c.sync = o.sync AND c.key = o.key) r ON true WHERE s.name = 'patient'";
+ok($node->poll_query_until('postgres', "SELECT count(*) = 49 FROM activate.outbox WHERE attempts = 1"), '49 rows failed once');
+is(sql("SELECT max(wait) <= 601 AND max(wait) > 300 AND min(wait) < 300 FROM ($waits) w"), 't', 'they wait for anything up to activate.retry_backoff');
+sql("ALTER SYSTEM SET activate.clock_offset = 700; SELECT pg_reload_conf()");
+ok($node->poll_query_until('postgres', "SELECT count(*) = 49 FROM activate.outbox WHERE attempts = 2"), '49 rows failed twice');
+is(sql("SELECT max(wait) <= 901 AND max(wait) > 601 FROM ($waits) w"), 't', 'then for up to twice that, at most activate.retry_backoff_max');
+sql("ALTER SYSTEM RESET ALL; SELECT pg_reload_conf(); SELECT activate_drop('patient')");
+$crm->control({ reject => undef });
+
 # unknown outcomes: the answer breaks off after the request was carried out
 declare('half');
 $crm->control({ fault => 'half', path => '/hook/half', count => 1 });

@@ -104,6 +104,49 @@ subtest 'backfill = false' => sub {
 	is(requests('known'), 3 + 20, 'full sends every row, known or not');
 };
 
+subtest 'backfill = false, after the key has changed' => sub {
+	sql('CREATE TABLE renewed (id int PRIMARY KEY, code text UNIQUE NOT NULL); INSERT INTO renewed SELECT i, $$c$$ || i FROM generate_series(1, 5) i');
+	my $id = declare('renewed', 'renewed', "options => '{\"backfill\": false}'");
+	sql("SELECT activate_run('renewed')");
+	my $again = sub { return sql("SELECT activate_sync('renewed', 'renewed', 'renewed.change', options => '{\"backfill\": false}', $_[0])"); };
+
+	$again->("map => '{\"c\": \"upper(code)\"}'");
+	sql("SELECT activate_run('renewed')");
+	ok(delivered($node, 'renewed'), 'delivered');
+	is(requests('renewed'), 5, 'another map: the next run sends what differs');
+	$again->("key => 'code'");
+	is(sql("BEGIN; SELECT activate_run('renewed') > 0; ROLLBACK; SELECT count(*) FROM activate.sent WHERE sync = $id"), "t\n0", 'a run that is rolled back is none');
+	is(sql("SELECT activate_run('renewed') > 0; SELECT count(*) FROM activate.outbox WHERE sync = $id; SELECT count(*) FROM activate.sent WHERE sync = $id"), "t\n0\n5",
+		'another key: the present rows are known again');
+	sql("UPDATE renewed SET id = 10 WHERE id = 1; INSERT INTO renewed VALUES (6, 'c6'); SELECT activate_run('renewed')");
+	ok(delivered($node, 'renewed'), 'delivered');
+	is(requests('renewed'), 7, 'and only what changes since is sent');
+};
+
+subtest 'preview' => sub {
+	sql('CREATE TABLE shown (id int, v text); INSERT INTO shown VALUES (NULL, $$no key$$), (1, $$a$$), (2, $$b$$), (3, $$c$$)');
+	declare('shown', 'shown', "key => 'id', mode => 'mirror', options => '{\"min_deletes\": 100}'");
+	my $preview = sub { return join ' ', map { /"op": "(\w+)", "key": \{"id": (\w+)\}/ ? "$1:$2" : $_ } split /\n/, sql("SELECT body FROM activate_preview('shown', $_[0])"); };
+	is($preview->(2), 'upsert:1 upsert:2', 'nothing is pending: the first rows, as a full run would send them');
+	is($preview->(10), 'upsert:1 upsert:2 upsert:3', 'those that have a key');
+	is(pending($node, 'shown') . ' ' . requests('shown'), '0 0', 'nothing is enqueued, nothing sent');
+	sql("SELECT activate_run('shown')");
+	ok(delivered($node, 'shown'), 'delivered');
+	is($preview->(10), 'upsert:1 upsert:2 upsert:3', 'a full run would send what was sent, too');
+
+	# the messages that are pending, with their ids
+	sql("SELECT activate_pause('shown'); UPDATE shown SET v = 'x' WHERE id = 2; DELETE FROM shown WHERE id = 3; SELECT activate_run('shown')");
+	is($preview->(10), 'upsert:2 delete:3', 'what is pending');
+	is($preview->(1), 'upsert:2', 'so many at most');
+	my @bodies = split /\n/, sql("SELECT body FROM activate_preview('shown')");
+	is(pending($node, 'shown'), 2, 'it stays pending');
+	my $before = requests('shown');
+	sql("SELECT activate_resume('shown')");
+	ok(delivered($node, 'shown'), 'delivered');
+	my @log = @{ $crm->log('/hook/shown') };
+	is_deeply([ sort map { $_->{body} } splice(@log, $before) ], [ sort @bodies ], 'just what was previewed is sent');
+};
+
 subtest 'a mirror is held' => sub {
 	sql('CREATE TABLE much (id int PRIMARY KEY, v text); INSERT INTO much SELECT i, $$a$$ FROM generate_series(1, 100) i');
 	my $id = declare('much', 'much', "mode => 'mirror'");
@@ -237,6 +280,9 @@ subtest 'activate_wait' => sub {
 	my ($out, $err) = both("\\set VERBOSITY verbose\nBEGIN; INSERT INTO w VALUES (3); SELECT activate_wait('w');");
 	like($err, qr/ERROR:  25001: cannot wait.*HINT:  Commit first/s, 'in the transaction that enqueues');
 	is(sql("BEGIN; INSERT INTO w VALUES (3); ROLLBACK; SELECT activate_wait('w')"), 't', 'after it it may');
+	is(sql("BEGIN; SAVEPOINT s; INSERT INTO w VALUES (3); ROLLBACK TO s; SELECT activate_wait('w'); COMMIT"), 't', 'what was taken back does not count');
+	is(sql("BEGIN; INSERT INTO careful VALUES (100, 0); SELECT activate_wait('w'); COMMIT"), 't', 'nor what other tables are told');
+	is(sql("SELECT activate_wait('w', NULL), activate_wait('w', '0'), activate_wait('w', '-1 hour')"), 't|t|t', 'nothing is pending: no timeout matters');
 
 	# an open transaction counts for nothing
 	my $session = $node->background_psql('postgres');
