@@ -4,7 +4,8 @@
 -- the planner looks the keys up by an index or reads the source once for all of
 -- them; one by one, the key's condition is pushed down to where the rows come
 -- from, so that what is wrong or slow with other rows is not even looked at.
-CREATE FUNCTION activate._render_sql(query text, key_columns text[], key_types text[], operators text[], columns text[],
+-- conditions: when q.k<i> is k.k<i>, see match.c.
+CREATE FUNCTION activate._render_sql(query text, key_columns text[], key_types text[], conditions text[], columns text[],
 	one_by_one boolean)
 RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -17,7 +18,7 @@ BEGIN ATOMIC
 		string_agg(format('%I %s', key_columns[i], key_types[i]), ', ' ORDER BY i),
 		string_agg('k' || i, ', ' ORDER BY i),
 		query,
-		string_agg(format('q.k%s %s k.k%s', i, operators[i], i), ' AND ' ORDER BY i),
+		string_agg(conditions[i], ' AND ' ORDER BY i),
 		activate._select_list('v', columns))
 	  FROM generate_subscripts(key_columns, 1) i;
 END;

@@ -352,7 +352,9 @@ extern bool deliver_render_plan(RenderPlan *plan, const Sync *sync, Jsonb **keys
 								char **reason, bool *slow, MemoryContext context);
 extern void deliver_render_forget(RenderPlan *plan);
 extern Datum deliver_text_array(char **strings, int n);
-extern Datum deliver_key_operators(const Sync *sync);
+
+/* match.c */
+extern Datum deliver_key_conditions(const Sync *sync);
 
 /* held.c: the limit of a mirror for captured transactions */
 typedef struct HeldWork
