@@ -114,5 +114,17 @@ is(sql("SELECT count(*) FROM activate.sent r JOIN activate.sync s ON s.id = r.sy
 	'5xx: the others are delivered');
 kill 'TERM', $server;
 
+# ... also if there is one in every call, so that the target seems to be down
+($port, $server) = fragile('poison');
+sql("SELECT activate_target('worse', 'rest', '{\"base_url\": \"http://127.0.0.1:$port\", \"objects\": {\"rows\": {
+		\"path\": \"/rows\", \"key\": \"id\", \"columns\": {\"id\": \"bigint\", \"name\": \"text\"},
+		\"write\": {\"upsert\": {\"batch\": 40}}}}}');
+	CREATE TABLE worse AS SELECT i::bigint AS id, CASE WHEN i % 4 = 0 THEN 'poison' ELSE 'row' END AS name FROM generate_series(1, 40) i;
+	ALTER TABLE worse ADD PRIMARY KEY (id);
+	SELECT activate_sync('worse', 'worse', 'worse.rows'); SELECT activate_run('worse')");
+ok($node->poll_query_until('postgres', "SELECT count(*) = 30 FROM activate.sent r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'worse'"),
+	'5xx: bad rows everywhere, the good ones get through');
+kill 'TERM', $server;
+
 $node->stop('fast');
 done_testing();

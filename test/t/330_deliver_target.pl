@@ -110,6 +110,19 @@ sql("INSERT INTO fine SELECT i, 'z' FROM generate_series(1001, 3000) i");
 ok(delivered($node, 'fine'), 'another target is served meanwhile');
 cmp_ok(sql("SELECT in_flight FROM activate.stat_target WHERE name = 'down'"), '<=', 72, 'a target stalls 64 calls at most');
 
+# ... and no more than activate.stalled_connections of all that hang
+sql("ALTER SYSTEM SET activate.stalled_connections = 3; SELECT pg_reload_conf(); SELECT activate_pause('down')");
+$crm->heal;
+$node->restart;
+$crm->control({ fault => 'hang', path => '/hook/down' });
+sql("SELECT activate_resume('down')");
+ok($node->poll_query_until('postgres', "SELECT in_flight = 11 FROM activate.stat_target WHERE name = 'down'"), 'three that stalled, and activate.connections');
+sql("ALTER SYSTEM SET activate.stalled_connections = 0; SELECT pg_reload_conf()");
+ok($node->poll_query_until('postgres', "SELECT in_flight <= 11 FROM activate.stat_target WHERE name = 'down'"), 'never more');
+sql("ALTER SYSTEM RESET activate.stalled_connections; SELECT pg_reload_conf()");
+sql("INSERT INTO fine SELECT i, 'y' FROM generate_series(3001, 3100) i");
+ok(delivered($node, 'fine'), 'with more of them another target is served again');
+
 # paused by an operator
 sql("SELECT activate_pause('target:fine'); UPDATE fine SET v = 'p' WHERE id = 1");
 ok(reaches('fine', 'paused'), 'a paused target');
