@@ -232,6 +232,35 @@ $crm->control({ fault => 'none' });
 ok(delivered($node, 'back'), 'a again');
 is($crm->hook_state('back')->{syncs}{back}{'{"id":1}'}{row}{v}, 'a', 'what was sent last is not taken for what the target holds');
 
+# ... even if it was given up in between
+declare('gave_up');
+sql("INSERT INTO gave_up VALUES (1, 'a')");
+ok(delivered($node, 'gave_up'), 'a is there');
+$crm->control({ fault => 'reset', path => '/hook/gave_up' });
+sql("UPDATE gave_up SET v = 'b'");
+ok(delivered($node, 'gave_up'), 'out of attempts');
+is(rejected('gave_up'), '1 b', 'b is rejected, though it has arrived');
+$crm->heal;
+sql("UPDATE gave_up SET v = 'a'");
+ok(delivered($node, 'gave_up'), 'a again');
+is($crm->hook_state('gave_up')->{syncs}{gave_up}{'{"id":1}'}{row}{v}, 'a', 'is sent');
+is(rejected('gave_up'), 'none', 'and nothing is rejected any more');
+
+# a setting of the database is seen by the process that is there
+declare('follow');
+my ($deliverer) = worker_pids($node, 'deliver');
+sql("ALTER DATABASE postgres SET activate.http_timeout = '50ms'");
+$crm->control({ fault => 'hang', path => '/hook/follow', count => 2 });
+sql("INSERT INTO follow VALUES (1, 'a')");
+ok(delivered($node, 'follow'), 'after two timeouts');
+$crm->control({ fault => 'hang', path => '/hook/follow', count => 1 });
+sql("UPDATE follow SET v = 'b'");
+ok(delivered($node, 'follow'), 'after one more');
+is(sql("SELECT min(r.latency) < interval '500 ms' FROM activate.receipt r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'follow' AND outcome = 'ambiguous'"), 't',
+	'ALTER DATABASE ... SET is seen by the deliverer');
+is((worker_pids($node, 'deliver'))[0], $deliverer, 'which is the same');
+sql("ALTER DATABASE postgres RESET activate.http_timeout");
+
 # an answer that is no JSON, of another length, or too strange
 declare('odd', ', "batch": 10');
 sql("ALTER SYSTEM SET activate.max_attempts = 2; SELECT pg_reload_conf()");
