@@ -43,6 +43,10 @@ SELECT c.oid::regclass AS relation, c.relkind, c.relrowsecurity AS row_security,
 	aclexplode(c.relacl) x
  WHERE x.grantee = 0 ORDER BY c.oid::regclass::text COLLATE "C", 4;
 
+-- Tables that change all the time are vacuumed often.
+SELECT c.oid::regclass AS relation, c.reloptions FROM member m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
+ WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND c.reloptions IS NOT NULL ORDER BY c.oid::regclass::text COLLATE "C";
+
 -- What a dump carries.
 SELECT c::regclass AS relation FROM pg_extension e, unnest(e.extconfig) c WHERE e.extname = 'activate' ORDER BY c::regclass::text COLLATE "C";
 
