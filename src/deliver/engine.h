@@ -27,6 +27,7 @@
 #define DELIVER_DISK_US		10000	/* what was settled waits no longer to be on disk */
 #define DELIVER_STALL_US	INT64CONST(250000)	/* SEMANTICS 18 */
 #define DELIVER_STALLED_PER_TARGET	64
+#define DELIVER_MOST_CONNECTIONS	1000	/* of activate.connections, and of the stalled ones */
 #define DELIVER_LOCK_WAIT	"200ms" /* the others do not wait longer for a lock that one of them needs */
 #define DELIVER_ID_LEN		16
 #define DELIVER_ID_TEXT		37

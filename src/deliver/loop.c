@@ -107,7 +107,8 @@ engine_create(int slot, int deliverers)
 	control.entrysize = sizeof(DeliverSync);
 	control.hcxt = context;
 	engine->syncs = hash_create("activate syncs", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	engine->pool = http_pool_create(context, deliver_connections + deliver_stalled_connections);
+	/* the settings may be raised while we live */
+	engine->pool = http_pool_create(context, 2 * DELIVER_MOST_CONNECTIONS);
 	MemoryContextSwitchTo(engine->turn);
 	deliver_declare_init();
 	deliver_render_init();

@@ -64,6 +64,22 @@ ok(reaches('down', 'up'), 'and is up');
 is(receipts('down'), 'delivered', 'as if nothing had been');
 same_rows($node, $crm->hook_rows('down', 'down'), 'TABLE down', 'all is there');
 
+# neither TLS nor DNS lets anything through: the same
+sql("ALTER SYSTEM SET activate.allowed_hosts = '127.0.0.1, localhost, nowhere.invalid'; SELECT pg_reload_conf()");
+my $tls = $crm->url('/hook/tls') =~ s/^http/https/r;
+for my $case ([ 'tls', $tls ], [ 'dns', 'http://nowhere.invalid/hook' ])
+{
+	my ($name, $url) = @$case;
+
+	ok($node->poll_query_until('postgres', "SELECT current_setting('activate.allowed_hosts') ~ 'invalid'"), 'the host may be asked for');
+	sql("SELECT activate_target('$name', 'webhook', '{\"url\": \"$url\"}'); SELECT activate_sync('$name', 'fine', '$name.change'); SELECT activate_run('$name')");
+	ok(reaches($name, 'down'), "$name: the target is down");
+	ok($node->poll_query_until('postgres', "SELECT failures > 2 FROM activate.stat_target WHERE name = '$name'"), "$name: it is probed");
+	is(attempts($name), 0, "$name: no attempt is used up");
+	is(receipts($name), '', "$name: and no receipt written");
+	sql("SELECT activate_drop('$name')");
+}
+
 # 5xx to everything
 $crm->control({ fault => 'status', path => '/hook/down', status => 502 });
 sql("UPDATE down SET v = 'b'");
@@ -129,6 +145,17 @@ ok(reaches('fine', 'paused'), 'a paused target');
 is(pending($node, 'fine'), 1, 'sends nothing');
 sql("SELECT activate_resume('target:fine')");
 ok(delivered($node, 'fine'), 'until it is resumed');
+
+# ... which does not cut off what is under way
+$other->control({ fault => 'slow', path => '/hook/fine', ms => 4000 });
+sql("UPDATE fine SET v = 'under way' WHERE id = 1");
+ok($node->poll_query_until('postgres', "SELECT in_flight = 1 FROM activate.stat_target WHERE name = 'fine'"), 'a request is under way');
+sql("SELECT activate_pause('target:fine'), activate_pause('fine'); UPDATE fine SET v = 'later' WHERE id = 2");
+ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM activate.outbox o JOIN activate.sync s ON s.id = o.sync WHERE s.name = 'fine'"), 'what is in flight finishes');
+is($other->hook_state('fine')->{syncs}{fine}{'{"id":1}'}{row}{v}, 'under way', 'and counts');
+$other->heal;
+sql("SELECT activate_resume('target:fine'), activate_resume('fine')");
+ok(delivered($node, 'fine'), 'the rest follows');
 
 # a fast shutdown, although every request hangs
 my $begin = [ Time::HiRes::gettimeofday() ];
