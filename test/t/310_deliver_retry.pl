@@ -102,6 +102,14 @@ ok(delivered($node, 'bad'), 'its content changes');
 is(sql('SELECT count(*) FROM activate.rejection'), 0, 'then it is tried again');
 same_rows($node, $crm->hook_rows('bad', 'bad'), 'TABLE bad', 'both are there');
 
+# what is retried is the row as it is now, whether or not its change was captured
+declare('retried');
+sql("INSERT INTO retried VALUES (1, 'bad')");
+ok(delivered($node, 'retried'), 'refused');
+sql("ALTER TABLE retried DISABLE TRIGGER USER; UPDATE retried SET v = 'now'; ALTER TABLE retried ENABLE TRIGGER USER; SELECT activate_retry('retried')");
+ok(delivered($node, 'retried'), 'retried');
+is($crm->hook_state('retried')->{syncs}{retried}{'{"id":1}'}{row}{v}, 'now', 'the current row');
+
 # a rejection goes when what it was about is no more: the row, or its content; and not before
 sub rejected
 {

@@ -126,5 +126,21 @@ ok($node->poll_query_until('postgres', "SELECT count(*) = 30 FROM activate.sent 
 	'5xx: bad rows everywhere, the good ones get through');
 kill 'TERM', $server;
 
+# where a repeat may do harm, a batch that failed is not taken apart
+sql("SELECT activate_target('once', 'rest', '{\"base_url\": \"$url\", \"objects\": {\"once\": {
+		\"path\": \"/objects/once\", \"key\": \"id\", \"columns\": {\"id\": \"bigint\"},
+		\"write\": {\"insert\": {\"path\": \"/objects/once/batch/upsert?shape=status\", \"batch\": 40, \"envelope\": \"inputs\"}}}}}');
+	CREATE TABLE once AS SELECT i::bigint AS id FROM generate_series(1, 10) i; SELECT activate_sync('once', 'once', 'once.once', key => 'id', mode => 'insert')");
+$crm->control({ fault => 'status', path => '/objects/once', status => 500 });
+sql("SELECT activate_run('once')");
+ok($node->poll_query_until('postgres', "SELECT failures >= 3 FROM activate.stat_target WHERE name = 'once'"), '5xx: inserts');
+# each row waits for itself: let all be due
+sql("SELECT activate_pause('target:once')");
+ok($node->poll_query_until('postgres', "SELECT max(due_at) < now() FROM activate.outbox"), '5xx: all due');
+$crm->heal;
+sql("SELECT activate_resume('target:once')");
+ok(delivered($node, 'once'), '5xx: in the end');
+is(scalar @{ JSON::PP::decode_json($crm->log('/objects/once')->[-1]{body})->{inputs} }, 10, '5xx: inserts that may have been carried out stay together');
+
 $node->stop('fast');
 done_testing();

@@ -247,6 +247,21 @@ subtest 'webhook, to the byte' => sub {
 	is(join(' ', map { $_->{method} . ' ' . $_->{body} } @{ $crm->log('/hook/bare') }), 'PUT [{"v": "c", "id": 2}]', 'bare rows, by the method wanted');
 };
 
+subtest 'a call is of one sync' => sub {
+	target('shared', ', "batch": 100');
+	target('beside', ', "batch": 100');
+	sql("CREATE TABLE part (id int PRIMARY KEY); SELECT activate_sync('part 1', 'part', 'shared.change', capture => 'trigger'); SELECT activate_sync('part 2', 'part', 'shared.change', capture => 'trigger', mode => 'append');
+		SELECT activate_sync('part 3', 'part', 'beside.change', capture => 'trigger'); SELECT activate_pause('target:shared'), activate_pause('target:beside')");
+	sql("INSERT INTO part SELECT generate_series(1, 10); SELECT activate_resume('target:shared'), activate_resume('target:beside')");
+	ok(delivered($node, "part $_"), "part $_ delivered") for 1 .. 3;
+	for my $hook (qw(shared beside))
+	{
+		my @mixed = grep { my %syncs = map { $_->{sync} => 1 } @{ JSON::PP::decode_json($_)->{changes} }; keys %syncs > 1 } bodies($hook);
+		is(scalar @mixed, 0, "$hook: no call holds changes of two");
+	}
+	is(join(' ', sort keys %{ $crm->hook_state('shared')->{syncs} }), 'part 1 part 2', 'nor of two targets');
+};
+
 subtest 'columns named as statements of ours name things' => sub {
 	target('names');
 	sql('CREATE TABLE names (k int PRIMARY KEY, q text, x text, y text, v1 text, k1 text, ord int, "key" text, "row" text, "\'""%s $1" text);
