@@ -77,7 +77,7 @@ key_condition(const Sync *sync, const Query *query, int i)
 Datum
 deliver_key_conditions(const Sync *sync)
 {
-	Query	   *query = castNode(Query, stringToNode(sync->query_tree));
+	Query	   *query = sync_tree(sync);	/* which render.c and held.c have read before */
 	char	  **conditions = palloc(sizeof(char *) * Max(sync->nkeys, 1));
 	IdentityScope scope;
 
