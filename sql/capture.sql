@@ -406,6 +406,15 @@ INSERT INTO cap_doc VALUES (4, 'd', 2), (5, 'e', 9);
 SELECT run('doc');
 SELECT key FROM taken('doc') ORDER BY key;
 SELECT value FROM activate._watermark w JOIN activate.sync s ON s.id = w.sync WHERE s.name = 'doc';
+-- another map: the next run sends what differs, also of what the cursor has passed; another cursor: it begins anew
+SELECT declare('doc', 'cap_doc', 'caphook.change', 'capture => ''cursor''', 'options => ''{"cursor": "rev", "batch": 5}''') > 0;
+SELECT run('doc');
+SELECT declare('doc', 'cap_doc', 'caphook.change', 'capture => ''cursor''', 'options => ''{"cursor": "rev"}''', 'map => ''{"id": "id", "v": "upper(v)", "rev": "rev"}''') > 0;
+SELECT run('doc');
+SELECT key FROM taken('doc', false) ORDER BY key;
+SELECT declare('doc', 'cap_doc', 'caphook.change', 'capture => ''cursor''', 'options => ''{"cursor": "v"}''') > 0;
+SELECT run('doc');
+SELECT value FROM activate._watermark w JOIN activate.sync s ON s.id = w.sync WHERE s.name = 'doc';
 -- lag: rows that arrive late
 SELECT declare('lag', 'cap_log', 'caphook.change', 'mode => ''append''', 'capture => ''cursor''', 'options => ''{"cursor": "at", "lag": "12 hours"}''') > 0;
 SELECT run('lag');

@@ -86,6 +86,18 @@ SELECT activate_sync('e', 'person', 'goal', capture => 'cursor', options => '{"c
 SELECT activate_sync('e', 'person', 'goal', options => '{"where": "nme = 1"}');
 SELECT activate_sync('e', 'person', 'goal', options => '{"where": "id"}');
 SELECT activate_sync('e', 'person', 'goal', options => '5');
+SELECT activate_sync('e', 'person', 'goal', options => '{"batch": "many"}');
+SELECT activate_sync('e', 'person', 'goal', options => '{"batch": 1.5}');
+SELECT activate_sync('e', 'person', 'goal', options => '{"batch": null}');
+SELECT activate_sync('e', 'person', 'goal', options => '{"min_deletes": -1}');
+SELECT activate_sync('e', 'person', 'goal', options => '{"max_delete_percent": {"is": 5}}');
+SELECT activate_sync('e', 'person', 'goal', options => '{"image": "no"}');
+SELECT activate_sync('e', 'person', 'goal', options => '{"where": ["id"]}');
+SELECT activate_sync('e', 'person', 'goal', options => '{"where": ""}');
+SELECT activate_sync('e', 'person', 'goal', capture => 'cursor', options => '{"cursor": 1}');
+SELECT activate_sync('e', 'person', 'goal', capture => 'cursor', options => '{"cursor": "born", "lag": 5}');
+SELECT activate_sync('e', 'person', 'goal', capture => 'cursor', options => '{"cursor": "born", "lag": "-1 hour"}');
+SELECT activate_sync('e', 'person', 'goal', options => '{"lag": "1 hour"}');
 
 -- nothing was half-declared
 SELECT count(*) FROM activate.sync WHERE name IN ('e', '', 'target:e');

@@ -43,6 +43,11 @@ SELECT c.oid::regclass AS relation, c.relkind, c.relrowsecurity AS row_security,
 	aclexplode(c.relacl) x
  WHERE x.grantee = 0 ORDER BY c.oid::regclass::text COLLATE "C", 4;
 
+-- Tables that change all the time are vacuumed often: all but these.
+SELECT c.oid::regclass AS relation FROM member m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
+ WHERE c.relkind IN ('r', 'p') AND NOT EXISTS (SELECT FROM unnest(c.reloptions) o WHERE o LIKE 'autovacuum_vacuum_scale_factor=%')
+ ORDER BY c.oid::regclass::text COLLATE "C";
+
 -- What a dump carries.
 SELECT c::regclass AS relation FROM pg_extension e, unnest(e.extconfig) c WHERE e.extname = 'activate' ORDER BY c::regclass::text COLLATE "C";
 
@@ -53,6 +58,8 @@ CREATE TABLE source (id int PRIMARY KEY, email text);
 SELECT activate_target('setup_hook', 'webhook', '{"url": "http://127.0.0.1:1/"}');
 SELECT activate_sync('setup hook', 'source', 'setup_hook.change', capture => 'trigger') > 0 AS declared;
 SELECT activate_sync('setup table', 'source', 'target') > 0 AS declared;
+-- what is made at run time is no member of the extension
+SELECT object FROM member WHERE object ~ 'setup|source|target' AND object !~ 'activate[._]';
 \set VERBOSITY terse
 DROP EXTENSION activate;
 \set VERBOSITY default

@@ -75,6 +75,10 @@ SET ROLE sync_member;
 SELECT name, owner FROM activate.sync WHERE name LIKE 'sync %' ORDER BY name;
 SELECT activate_run('sync mine') > 0 AS run;
 SELECT writer IS NOT NULL AS written, count(*) FROM activate.outbox GROUP BY 1;
+-- a filter sees what the caller sees
+SELECT activate_discard('sync mine', '(SELECT count(secret) FROM contact) > 0');
+SELECT activate_retry('sync mine', '(SELECT count(secret) FROM contact) > 0');
+SELECT activate_discard('sync mine', '(SELECT count(email) FROM contact) < 0');
 SET ROLE sync_stranger;
 SELECT name FROM activate.sync WHERE name LIKE 'sync %';
 SELECT name FROM activate.stat_sync WHERE name LIKE 'sync %';

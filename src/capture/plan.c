@@ -57,6 +57,7 @@ typedef struct CapturePlan
 	MemoryContext context;
 	MemoryContext batch;
 	PlanList	rejected;
+	PlanList	forgiven;
 	PlanList	recorded;
 	PlanList	marked;
 	PlanList	pruned;
@@ -101,8 +102,8 @@ capture_plan(const Sync *sync, int64 run, bool full, RunCounts *counts)
 static void
 plan_init(CapturePlan *plan, const Sync *sync, int64 run, bool full, RunCounts *counts)
 {
-	Oid			types[2] = {INT8OID, INT8OID};
-	Datum		values[2] = {Int64GetDatum(sync->id), Int64GetDatum(run)};
+	Oid			type = INT8OID;
+	Datum		id = Int64GetDatum(sync->id);
 	bool		first;
 
 	memset(counts, 0, sizeof(*counts));
@@ -112,11 +113,12 @@ plan_init(CapturePlan *plan, const Sync *sync, int64 run, bool full, RunCounts *
 	plan->context = CurrentMemoryContext;
 	plan->batch = AllocSetContextCreate(CurrentMemoryContext, "activate plan", ALLOCSET_DEFAULT_SIZES);
 	list_init(&plan->rejected, "SELECT activate._plan_reject($1, $2, $3, $4)", 3, JSONBOID, TEXTOID, INT8OID);
+	list_init(&plan->forgiven, "SELECT activate._plan_forgive($1, $2)", 1, JSONBOID, InvalidOid, InvalidOid);
 	list_init(&plan->recorded, "SELECT activate._plan_known($1, $2, $3)", 2, JSONBOID, INT8OID, InvalidOid);
 	list_init(&plan->marked, "SELECT activate._plan_marks($1, $2, $3)", 2, TEXTOID, TEXTOID, InvalidOid);
 	list_init(&plan->pruned, "SELECT activate._plan_prune($1, $2)", 1, TEXTOID, InvalidOid, InvalidOid);
 
-	first = DatumGetBool(own_value("SELECT activate._plan_begin($1, $2)", 2, types, values, NULL, NULL));
+	first = DatumGetBool(own_value("SELECT activate._plan_begin($1)", 1, &type, &id, NULL, NULL));
 	plan->known = first && !full && !sync_option_bool(sync, "backfill", true);
 	if (full)
 		counts->deleted = outbox_release(sync->id, run);
@@ -216,6 +218,9 @@ plan_row(CapturePlan *plan, HeapTuple row, TupleDesc desc)
 			return;
 		case 'p':
 			list_add(&plan->pruned, row_value(row, desc, COL_MARK), 0, 0);
+			return;
+		case 'f':
+			list_add(&plan->forgiven, row_value(row, desc, COL_KEY), 0, 0);
 			return;
 		case 'x':
 		case 'y':
@@ -318,6 +323,7 @@ plan_write(CapturePlan *plan)
 	MemoryContext previous = MemoryContextSwitchTo(plan->batch);
 
 	list_write(plan, &plan->rejected);
+	list_write(plan, &plan->forgiven);
 	list_write(plan, &plan->recorded);
 	list_write(plan, &plan->marked);
 	list_write(plan, &plan->pruned);

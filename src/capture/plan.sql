@@ -42,12 +42,14 @@ REVOKE ALL ON FUNCTION activate._newest_sql(text, text) FROM PUBLIC;
 
 -- API: Private.  Compares keys.  actions: r totals (n: rows read, hash: deletes,
 -- mark: watermark), s sent (n, hash: deletes that are held already), n new, u differs, d gone, x NULL key, y
--- duplicate key.  "known" gathers all that we know of a key first, so that there
+-- duplicate key, f a rejection that means nothing any more: the row is gone, or is what the target holds
+-- (whole: what is not in source is gone).  "known" gathers all that we know of a key first, so that there
 -- is one FULL JOIN, which is never a nested loop however wrong the estimates.
 CREATE FUNCTION activate._diff_sql(sync bigint, source text, type text, watermark text,
 	everything boolean, updates boolean, deletes boolean) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
+	-- %8: whole
 	SELECT format($sql$
 WITH raw AS %1$s (%2$s),
 src AS MATERIALIZED (
@@ -55,7 +57,8 @@ src AS MATERIALIZED (
 known AS (
 	SELECT u.key, bool_or(u.kind = 's') AS sent, max(u.hash) FILTER (WHERE u.kind = 's') AS hash,
 		bool_or(u.kind = 'p') AS pending, bool_or(u.kind IN ('p', 'q')) AS any_pending, bool_or(u.kind = 'h') AS held,
-		bool_or(u.kind = 'd') AS no_delete, array_agg(u.hash) FILTER (WHERE u.kind = 'r') AS refused
+		bool_or(u.kind = 'd') AS no_delete, bool_or(u.kind IN ('d', 'r')) AND NOT bool_or(u.kind IN ('p', 'q')) AS rejected,
+		array_agg(u.hash) FILTER (WHERE u.kind = 'r') AS refused
 	  FROM (SELECT s.key, 's' AS kind, s.hash FROM activate._sent s WHERE s.sync = %3$s
 			UNION ALL
 			SELECT o.key, CASE WHEN o.held THEN 'h' WHEN o.forced OR NOT %4$L::boolean THEN 'p' ELSE 'q' END, NULL
@@ -64,19 +67,19 @@ known AS (
 			SELECT j.key, CASE WHEN j.op = 'delete' THEN 'd' ELSE 'r' END, j.hash FROM activate.rejection j
 			 WHERE j.sync = %3$s AND j.code IS DISTINCT FROM 'null_key' AND j.code IS DISTINCT FROM 'duplicate_key') u
 	 GROUP BY u.key),
-diff AS MATERIALIZED (
-	SELECT CASE WHEN src.bad THEN 'x' WHEN src.n > 1 THEN 'y'
-			WHEN src.key IS NULL AND known.held THEN 'h' WHEN src.key IS NULL THEN 'd'
-			WHEN known.sent THEN 'u' ELSE 'n' END AS action,
+compared AS (
+	SELECT CASE WHEN src.bad THEN 'x' WHEN src.n > 1 THEN 'y' WHEN known.pending THEN NULL
+			WHEN src.key IS NULL AND %6$L::boolean AND known.sent THEN
+				CASE WHEN known.any_pending OR known.no_delete THEN NULL WHEN known.held THEN 'h' ELSE 'd' END
+			WHEN src.key IS NULL THEN CASE WHEN known.rejected AND %8$L::boolean THEN 'f' END
+			WHEN %4$L::boolean THEN CASE WHEN known.sent THEN 'u' ELSE 'n' END
+			WHEN src.hash = ANY (known.refused) THEN NULL
+			WHEN known.sent THEN
+				CASE WHEN %5$L::boolean AND src.hash IS DISTINCT FROM known.hash THEN 'u' WHEN known.rejected THEN 'f' END
+			ELSE 'n' END AS action,
 		coalesce(src.key, known.key) AS key, src.hash, coalesce(src.n, 1) AS n
-	  FROM src FULL JOIN known ON known.key = src.key
-	 WHERE src.bad OR src.n > 1 OR CASE
-		WHEN coalesce(known.pending, false) THEN false
-		WHEN src.key IS NULL THEN %6$L::boolean AND known.sent AND NOT known.any_pending AND NOT known.no_delete
-		WHEN %4$L::boolean THEN true
-		WHEN src.hash = ANY (known.refused) THEN false
-		WHEN known.sent THEN %5$L::boolean AND src.hash IS DISTINCT FROM known.hash
-		ELSE true END)
+	  FROM src FULL JOIN known ON known.key = src.key),
+diff AS MATERIALIZED (SELECT * FROM compared c WHERE c.action IS NOT NULL)
 SELECT 'r' AS action, NULL::jsonb AS key, (SELECT count(*) FROM diff WHERE diff.action = 'd') AS hash,
 	(SELECT coalesce(sum(src.n), 0) FROM src)::bigint AS n, NULL::jsonb AS body, %7$s::text AS mark, NULL::text AS value
 UNION ALL
@@ -84,7 +87,7 @@ SELECT 's', NULL, (SELECT count(*) FROM diff WHERE diff.action = 'h'), (SELECT c
 UNION ALL
 SELECT diff.action, diff.key, diff.hash, diff.n, NULL, NULL, NULL FROM diff WHERE diff.action <> 'h'$sql$,
 		CASE WHEN type IS NULL THEN 'NOT MATERIALIZED' ELSE 'MATERIALIZED' END, source, _diff_sql.sync,
-		everything, updates, deletes, activate._newest_sql(type, watermark));
+		everything, updates, deletes, activate._newest_sql(type, watermark), type IS NULL);
 END;
 COMMENT ON FUNCTION activate._diff_sql(bigint, text, text, text, boolean, boolean, boolean) IS
 	'private: the statement that compares a source with what was sent';
@@ -160,17 +163,19 @@ COMMENT ON FUNCTION activate._plan_sql(bigint, text, boolean, boolean, boolean, 
 REVOKE ALL ON FUNCTION activate._plan_sql(bigint, text, boolean, boolean, boolean, boolean, boolean) FROM PUBLIC;
 
 -- API: Private.  A comparison of the whole source replaces what earlier ones found.
-CREATE FUNCTION activate._plan_begin(sync bigint, run bigint, OUT first boolean)
+CREATE FUNCTION activate._plan_begin(sync bigint, OUT first boolean)
 LANGUAGE sql
 BEGIN ATOMIC
 	DELETE FROM activate.rejection r
 	 USING activate.sync s
 	 WHERE s.id = _plan_begin.sync AND s.capture <> 'cursor' AND r.sync = s.id AND r.code IN ('null_key', 'duplicate_key');
-	SELECT NOT EXISTS (SELECT FROM activate.run u
-		 WHERE u.sync = _plan_begin.sync AND u.id <> _plan_begin.run AND u.status IN ('succeeded', 'held'));
+	WITH begun AS (
+		INSERT INTO activate._watermark (sync) VALUES (_plan_begin.sync) ON CONFLICT DO NOTHING RETURNING true)
+	SELECT EXISTS (SELECT FROM begun);
 END;
-COMMENT ON FUNCTION activate._plan_begin(bigint, bigint) IS 'private: a run is planned; is it the first of its sync';
-REVOKE ALL ON FUNCTION activate._plan_begin(bigint, bigint) FROM PUBLIC;
+COMMENT ON FUNCTION activate._plan_begin(bigint) IS
+	'private: a run is planned; is it the first since the sync has this target and key';
+REVOKE ALL ON FUNCTION activate._plan_begin(bigint) FROM PUBLIC;
 
 -- API: Private.  One rejection per row of the source.
 CREATE FUNCTION activate._plan_reject(sync bigint, keys jsonb[], codes text[], counts bigint[]) RETURNS void
@@ -189,6 +194,15 @@ END;
 COMMENT ON FUNCTION activate._plan_reject(bigint, jsonb[], text[], bigint[]) IS
 	'private: rows of a source that have no usable key';
 REVOKE ALL ON FUNCTION activate._plan_reject(bigint, jsonb[], text[], bigint[]) FROM PUBLIC;
+
+-- API: Private.
+CREATE FUNCTION activate._plan_forgive(sync bigint, keys jsonb[]) RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+	DELETE FROM activate.rejection r USING unnest(keys) AS u(key) WHERE r.sync = _plan_forgive.sync AND r.key = u.key;
+END;
+COMMENT ON FUNCTION activate._plan_forgive(bigint, jsonb[]) IS 'private: rejections that mean nothing any more';
+REVOKE ALL ON FUNCTION activate._plan_forgive(bigint, jsonb[]) FROM PUBLIC;
 
 -- API: Private.
 CREATE FUNCTION activate._plan_known(sync bigint, keys jsonb[], hashes bigint[]) RETURNS void

@@ -201,13 +201,14 @@ CREATE TABLE activate.connector
 );
 COMMENT ON TABLE activate.connector IS 'connector definitions, shipped and user-made';
 
--- capture "cursor": how far it has read; keys of append syncs seen at or above watermark - lag.
+-- A row once a run was planned since the sync has its present target and key
+-- (options.backfill asks); value: how far capture "cursor" has read.
 CREATE TABLE activate._watermark
 (
 	sync			bigint PRIMARY KEY,
 	value			text
 );
-COMMENT ON TABLE activate._watermark IS 'private: how far capture "cursor" has read';
+COMMENT ON TABLE activate._watermark IS 'private: syncs that have run, and how far capture "cursor" has read';
 
 CREATE TABLE activate._seen
 (

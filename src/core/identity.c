@@ -29,6 +29,9 @@ static const char *const rendering_settings[][2] = {
 	{"IntervalStyle", "postgres"},
 	{"extra_float_digits", "1"},
 	{"bytea_output", "hex"},
+	{"lc_monetary", "C"},		/* of money */
+	{"lc_numeric", "C"},		/* these two: of to_char() in a map */
+	{"lc_time", "C"},
 };
 
 static bool identity_read_extension(Form_pg_extension row);

@@ -4,7 +4,8 @@
 -- the planner looks the keys up by an index or reads the source once for all of
 -- them; one by one, the key's condition is pushed down to where the rows come
 -- from, so that what is wrong or slow with other rows is not even looked at.
-CREATE FUNCTION activate._render_sql(query text, key_columns text[], key_types text[], operators text[], columns text[],
+-- conditions: when q.k<i> is k.k<i>, see match.c.
+CREATE FUNCTION activate._render_sql(query text, key_columns text[], key_types text[], conditions text[], columns text[],
 	one_by_one boolean)
 RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -17,7 +18,7 @@ BEGIN ATOMIC
 		string_agg(format('%I %s', key_columns[i], key_types[i]), ', ' ORDER BY i),
 		string_agg('k' || i, ', ' ORDER BY i),
 		query,
-		string_agg(format('q.k%s %s k.k%s', i, operators[i], i), ' AND ' ORDER BY i),
+		string_agg(conditions[i], ' AND ' ORDER BY i),
 		activate._select_list('v', columns))
 	  FROM generate_subscripts(key_columns, 1) i;
 END;
@@ -30,9 +31,11 @@ CREATE FUNCTION activate._preview_sql(query text, key_columns text[], columns te
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT format('SELECT pg_catalog.to_jsonb(y.*), pg_catalog.to_jsonb(x.*), activate._row_hash(x.*) FROM (%s) q '
-		'CROSS JOIN LATERAL (SELECT %s) x CROSS JOIN LATERAL (SELECT %s) y LIMIT $1',
-		query, activate._select_list('v', columns), coalesce(activate._select_list('k', key_columns), ''));
+		'CROSS JOIN LATERAL (SELECT %s) x CROSS JOIN LATERAL (SELECT %s) y WHERE %s LIMIT $1',
+		query, activate._select_list('v', columns), coalesce(activate._select_list('k', key_columns), ''),
+		coalesce((SELECT string_agg(format('NOT (q.k%s IS NULL)', i), ' AND ' ORDER BY i)
+					FROM generate_subscripts(key_columns, 1) i), 'true'));
 END;
 COMMENT ON FUNCTION activate._preview_sql(text, text[], text[]) IS
-	'private: the statement that reads the first $1 rows of a sync: key, row, hash';
+	'private: the statement that reads the first $1 rows of a sync that have a key: key, row, hash';
 REVOKE ALL ON FUNCTION activate._preview_sql(text, text[], text[]) FROM PUBLIC;

@@ -93,6 +93,24 @@ $$;
 COMMENT ON FUNCTION activate._settle_gone(bigint[], jsonb[]) IS 'private: the target holds these keys no more';
 REVOKE ALL ON FUNCTION activate._settle_gone(bigint[], jsonb[]) FROM PUBLIC;
 
+-- API: Private.  Attempts that may have been carried out, and then a rejection:
+-- whatever the row is next, it is not what the target is known to hold.
+CREATE FUNCTION activate._settle_doubted(syncs bigint[], keys jsonb[]) RETURNS void
+LANGUAGE plpgsql
+SET search_path = pg_catalog, activate, pg_temp
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET jit = off
+AS $$
+BEGIN
+	UPDATE activate._sent SET hash = NULL WHERE ctid = ANY (ARRAY(
+		SELECT s.ctid FROM unnest(syncs, keys) AS u(sync, key)
+		 CROSS JOIN LATERAL (SELECT t.ctid FROM activate._sent t WHERE t.sync = u.sync AND t.key = u.key OFFSET 0) s));
+END
+$$;
+COMMENT ON FUNCTION activate._settle_doubted(bigint[], jsonb[]) IS 'private: what the target holds of these keys is not known';
+REVOKE ALL ON FUNCTION activate._settle_doubted(bigint[], jsonb[]) FROM PUBLIC;
+
 -- API: Private.  Of a message that was not the whole row (rows), only rejections
 -- of which every column has been written since.
 CREATE FUNCTION activate._settle_forgiven(syncs bigint[], keys jsonb[], rows jsonb[]) RETURNS void

@@ -99,7 +99,7 @@ REVOKE ALL ON FUNCTION activate._captured_keys(bigint, xid8, integer, integer) F
 
 -- API: Private.  Built around Q (docs/internals.md) like _render_sql.
 CREATE FUNCTION activate._captured_deletes_sql(query text, key_columns text[], key_types text[],
-	operators text[]) RETURNS text
+	conditions text[]) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT format('SELECT coalesce(pg_catalog.array_agg(u.key), ''{}'') FROM pg_catalog.unnest($1) u(key) '
@@ -108,7 +108,7 @@ BEGIN ATOMIC
 		string_agg(format('%I %s', key_columns[i], key_types[i]), ', ' ORDER BY i),
 		string_agg('k' || i, ', ' ORDER BY i),
 		query,
-		string_agg(format('q.k%s %s k.k%s', i, operators[i], i), ' AND ' ORDER BY i))
+		string_agg(conditions[i], ' AND ' ORDER BY i))
 	  FROM generate_subscripts(key_types, 1) i;
 END;
 COMMENT ON FUNCTION activate._captured_deletes_sql(text, text[], text[], text[]) IS

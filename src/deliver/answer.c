@@ -120,11 +120,14 @@ note_target(Answered *answered)
 		case ANSWER_AMBIGUOUS:
 			/* what answers in a strange way is not down: SEMANTICS 5 ends it by rejection */
 			if (call->request->outcome == HTTP_ANSWERED || call->request->outcome == HTTP_TOO_LARGE)
+			{
+				deliver_target_succeeded(target);
 				break;
+			}
 			/* FALLTHROUGH */
 		case ANSWER_RETRY:
 			answered->resting = deliver_target_failed(target, call, reason);
-			answered->split = answered->class == ANSWER_RETRY && !answered->resting && batch_fails_again(call);
+			answered->split = answered->class == ANSWER_RETRY && batch_fails_again(call);
 			break;
 		case ANSWER_THROTTLED:
 			deliver_target_throttled(target, answered->retry_after_ms, reason);
@@ -230,13 +233,14 @@ row_attempted(Answered *answered, int i, OutcomeKind kind)
 		deliver_entry_busy(entry, ENTRY_SETTLING);
 		return;
 	}
+	/* also while the target is down: that may be due to a bad row in each call */
+	if (answered->split)
+		entry->limit = (call->n + 1) / 2;
 	if (answered->resting && kind == OUTCOME_RETRIED)
 	{
 		deliver_entry_fresh(entry, false);
 		return;
 	}
-	if (answered->split)
-		entry->limit = (call->n + 1) / 2;
 	if (!answered->resting)
 		wait = Max(wait, deliver_backoff_us(entry->attempts, true));
 	outcome = outcome_of(answered, i, kind);

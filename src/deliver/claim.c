@@ -341,7 +341,10 @@ prepare_event(DeliverEntry *entry, const DeliverKnown *known)
 		;
 	entry->covered = merge.n;
 	if (merge.nothing)
+	{
+		entry->refused = false; /* nothing was written that could make good what was refused */
 		settle_entry(entry, OUTCOME_SUPERSEDED, merge.op, NULL, NULL);
+	}
 	else
 		prepare_message(entry, merge.op == OUTBOX_CHANGE ? outbox_mode_op(sync->mode) : merge.op, merge.body, known);
 }
@@ -376,6 +379,9 @@ prepare_entry(DeliverEntry *entry, const Rendered *rendered, const DeliverKnown 
 	}
 	switch (deliver_decide(sync, rendered->found, rendered->hash, forced, entry->uncertain, known, &op))
 	{
+		case DECIDED_REFUSED:
+			entry->refused = false;
+			/* FALLTHROUGH */
 		case DECIDED_SKIP:
 			settle_entry(entry, OUTCOME_SKIPPED, op, NULL, NULL);
 			break;

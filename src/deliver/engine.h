@@ -28,6 +28,7 @@
 #define DELIVER_DISK_US		10000	/* what was settled waits no longer to be on disk */
 #define DELIVER_STALL_US	INT64CONST(250000)	/* SEMANTICS 18 */
 #define DELIVER_STALLED_PER_TARGET	64
+#define DELIVER_MOST_CONNECTIONS	1000	/* of activate.connections, and of the stalled ones */
 #define DELIVER_LOCK_WAIT	"200ms" /* the others do not wait longer for a lock that one of them needs */
 #define DELIVER_ID_LEN		16
 #define DELIVER_ID_TEXT		37
@@ -135,7 +136,7 @@ typedef struct DeliverEntry
 	int			limit;			/* rows of the largest call it may join; 0: any */
 	bool		perhaps_sent;	/* before a crash */
 	bool		uncertain;		/* an attempt may have reached the target: what that holds is not known */
-	bool		refused;		/* there is a rejection of this key */
+	bool		refused;		/* there is a rejection of this key that its outcome overtakes */
 
 	/* the message, since it was rendered */
 	int			list;			/* of ready ones that it is in */
@@ -354,7 +355,9 @@ extern bool deliver_render_plan(RenderPlan *plan, const Sync *sync, Jsonb **keys
 								char **reason, bool *slow, MemoryContext context);
 extern void deliver_render_forget(RenderPlan *plan);
 extern Datum deliver_text_array(char **strings, int n);
-extern Datum deliver_key_operators(const Sync *sync);
+
+/* match.c */
+extern Datum deliver_key_conditions(const Sync *sync);
 
 /* held.c: the limit of a mirror for captured transactions */
 typedef struct HeldWork
@@ -400,6 +403,7 @@ typedef enum DeliverDecision
 {
 	DECIDED_SEND,
 	DECIDED_SKIP,
+	DECIDED_REFUSED,			/* skip: the target has refused just that */
 	DECIDED_SUPERSEDED
 } DeliverDecision;
 

@@ -201,7 +201,7 @@ deleted_keys(DeliverSync *sync, Datum keys)
 	values[0] = CStringGetTextDatum(query);
 	values[1] = deliver_text_array(check.sync->key, check.sync->nkeys);
 	values[2] = deliver_text_array(check.sync->key_types, check.sync->nkeys);
-	values[3] = deliver_key_operators(check.sync);
+	values[3] = deliver_key_conditions(check.sync);
 	check.sql = own_text("SELECT activate._captured_deletes_sql($1, $2, $3, $4)", 4, types, values);
 	check.patience = (int) Min((int64) deliver_render_timeout * Min(1 << Min(sync->rests, 30), MOST_PATIENCE), INT_MAX);
 	if (!deliver_subtransaction(check_source, &check, &error))

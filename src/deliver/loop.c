@@ -107,7 +107,8 @@ engine_create(int slot, int deliverers)
 	control.entrysize = sizeof(DeliverSync);
 	control.hcxt = context;
 	engine->syncs = hash_create("activate syncs", 64, &control, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	engine->pool = http_pool_create(context, deliver_connections + deliver_stalled_connections);
+	/* the settings may be raised while we live */
+	engine->pool = http_pool_create(context, 2 * DELIVER_MOST_CONNECTIONS);
 	MemoryContextSwitchTo(engine->turn);
 	deliver_declare_init();
 	deliver_render_init();
@@ -131,6 +132,16 @@ follow_settings(void)
 	MemoryContextSwitchTo(engine->turn);
 }
 
+/* Also when the clock was set back, or that would rest until it has caught up. */
+static bool
+is_due(TimestampTz *next, TimestampTz now, int64 interval)
+{
+	if (*next > now && *next <= now + interval)
+		return false;
+	*next = now + interval;
+	return true;
+}
+
 /* What has changed since the last turn: declarations, intents. */
 static void
 notice(TimestampTz now)
@@ -142,11 +153,8 @@ notice(TimestampTz now)
 	deliver_declare_refresh();
 	if (engine->gone)
 		return;
-	if (now >= engine->next_follow)
-	{
+	if (is_due(&engine->next_follow, now, FOLLOW_US))
 		follow_settings();
-		engine->next_follow = now + FOLLOW_US;
-	}
 	outbox_take_dirty(engine->slot, words);
 	for (int i = 0; i < SHARED_DIRTY_WORDS; i++)
 		any |= words[i] != 0;
@@ -160,11 +168,8 @@ notice(TimestampTz now)
 				sync->more = true;
 		}
 	}
-	if (now >= engine->next_poll)
-	{
+	if (is_due(&engine->next_poll, now, POLL_US))
 		poll_outbox();
-		engine->next_poll = now + POLL_US;
-	}
 }
 
 static void
@@ -258,9 +263,8 @@ report(TimestampTz now)
 							   busy ? "activate: delivering" : "activate: waiting for intents");
 		engine->busy = busy;
 	}
-	if (now < engine->next_report)
+	if (!is_due(&engine->next_report, now, REPORT_US))
 		return;
-	engine->next_report = now + REPORT_US;
 	deliver_targets_publish();
 	(void) pgstat_report_stat(!busy);
 }

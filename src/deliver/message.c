@@ -32,14 +32,14 @@ deliver_decide(const Sync *sync, bool found, int64 hash, bool forced, bool uncer
 			return DECIDED_SUPERSEDED;
 		if (*op != OUTBOX_DELETE)
 			return DECIDED_SKIP;
-		return known->refused && known->refused_delete && !forced && !uncertain ? DECIDED_SKIP : DECIDED_SEND;
+		return known->refused && known->refused_delete && !forced && !uncertain ? DECIDED_REFUSED : DECIDED_SEND;
 	}
 	if (forced || sync->mode == SYNC_APPEND || sync->mode == SYNC_REPLACE)
 		return DECIDED_SEND;
 
 	/* SEMANTICS 9: what was refused is tried again only when its content changes */
 	if (known->refused && known->has_refused_hash && known->refused_hash == hash && !uncertain)
-		return DECIDED_SKIP;
+		return DECIDED_REFUSED;
 	if (!known->sent)
 		return DECIDED_SEND;
 	if (sync->mode == SYNC_INSERT)

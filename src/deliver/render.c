@@ -8,21 +8,16 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "core/identity.h"
 #include "deliver/engine.h"
-#include "parser/parse_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/plancache.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
-#include "utils/typcache.h"
 
 /* One attempt at a range of keys, or at preparing (n < 0). */
 typedef struct RenderWork
@@ -100,49 +95,6 @@ deliver_text_array(char **strings, int n)
 }
 
 static char *
-operator_text(Oid operator)
-{
-	HeapTuple	tuple = SearchSysCache1(OPEROID, ObjectIdGetDatum(operator));
-	Form_pg_operator form;
-	char	   *text;
-
-	if (!HeapTupleIsValid(tuple))
-		elog(ERROR, "cache lookup failed for operator %u", operator);
-	form = (Form_pg_operator) GETSTRUCT(tuple);
-	text = psprintf("OPERATOR(%s.%s)",
-					quote_identifier(get_namespace_name(form->oprnamespace)), NameStr(form->oprname));
-	ReleaseSysCache(tuple);
-	return text;
-}
-
-/* The equality of each key's type, by name; type names are read as at declaration. */
-Datum
-deliver_key_operators(const Sync *sync)
-{
-	char	  **names = palloc(sizeof(char *) * Max(sync->nkeys, 1));
-	IdentityScope scope;
-
-	identity_enter_owner(&scope, sync->owner, sync->search_path);
-	for (int i = 0; i < sync->nkeys; i++)
-	{
-		Oid			type;
-		int32		typmod;
-		Oid			operator;
-
-		parseTypeString(sync->key_types[i], &type, &typmod, false);
-		operator = lookup_type_cache(type, TYPECACHE_EQ_OPR)->eq_opr;
-		if (!OidIsValid(operator))
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_FUNCTION),
-					 errmsg("could not identify an equality operator for key column \"%s\" of type %s",
-							sync->key[i], sync->key_types[i])));
-		names[i] = operator_text(operator);
-	}
-	identity_leave_owner(&scope);
-	return deliver_text_array(names, sync->nkeys);
-}
-
-static char *
 render_sql(const Sync *sync, const char *query, bool one_by_one)
 {
 	IdentityScope scope;
@@ -153,7 +105,7 @@ render_sql(const Sync *sync, const char *query, bool one_by_one)
 	values[0] = CStringGetTextDatum(query);
 	values[1] = deliver_text_array(sync->key, sync->nkeys);
 	values[2] = deliver_text_array(sync->key_types, sync->nkeys);
-	values[3] = deliver_key_operators(sync);
+	values[3] = deliver_key_conditions(sync);
 	values[4] = deliver_text_array(sync->columns, sync->ncolumns);
 	values[5] = BoolGetDatum(one_by_one);
 
@@ -306,6 +258,26 @@ render_failed(Rendered *out, const DeliverError *error, MemoryContext context)
 	strlcpy(out->sqlstate, unpack_sql_state(error->sqlstate), sizeof(out->sqlstate));
 }
 
+/*
+ * Of the errors that will pass, those that a function in a map raises as well
+ * as a source that is not there: who it was is found out.
+ */
+static bool
+row_may_raise(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
+	{
+		case ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE:
+			return sqlstate != ERRCODE_LOCK_NOT_AVAILABLE;
+		case ERRCODE_SYSTEM_ERROR:
+			return true;
+		case ERRCODE_FDW_ERROR:
+			return sqlstate != ERRCODE_FDW_UNABLE_TO_ESTABLISH_CONNECTION;
+		default:
+			return false;
+	}
+}
+
 /* False: error says why. */
 static bool
 render_attempt(RenderWork *work, DeliverError *error)
@@ -320,7 +292,7 @@ render_attempt(RenderWork *work, DeliverError *error)
 		strlcpy(error->message, "rendering the row took longer than activate.render_timeout",
 				sizeof(error->message));
 	}
-	else if (deliver_error_is_transient(error->sqlstate))
+	else if (deliver_error_is_transient(error->sqlstate) && !(work->n > 0 && row_may_raise(error->sqlstate)))
 		ereport(ERROR,
 				(errcode(error->sqlstate),
 				 errmsg("could not render rows of sync \"%s\": %s", work->sync->name, error->message)));
@@ -351,8 +323,9 @@ render_halves(RenderWork *work, Jsonb **keys, int n, Rendered *out, bool bisect_
 }
 
 /*
- * An error of the class "syntax error or access rule violation" may be the
- * row's or the sync's; without any row it can only be the sync's.
+ * An error of the class "syntax error or access rule violation", or one that
+ * may pass, may be the row's or the sync's; without any row it can only be the
+ * sync's.
  */
 static bool
 render_works_at_all(RenderWork *work, char **reason)
@@ -364,6 +337,29 @@ render_works_at_all(RenderWork *work, char **reason)
 		return true;
 	*reason = pstrdup(error.message);
 	return false;
+}
+
+/*
+ * A source that is far away may fail only when it is asked for a row: unless
+ * the first or the last can be had, it is the source.
+ */
+static void
+render_check_source(RenderWork *work, Jsonb **keys, int n, Rendered *out)
+{
+	int			places[2] = {0, n - 1};
+	DeliverError error;
+
+	for (int i = 0; i < 2; i++)
+	{
+		work->keys = &keys[places[i]];
+		work->out = &out[places[i]];
+		work->n = 1;
+		if (render_attempt(work, &error))
+			return;
+	}
+	ereport(ERROR,
+			(errcode(error.sqlstate),
+			 errmsg("could not render rows of sync \"%s\": %s", work->sync->name, error.message)));
 }
 
 /*
@@ -400,9 +396,11 @@ deliver_render_plan(RenderPlan *plan, const Sync *sync, Jsonb **keys, int n, Ren
 	/* joined, it may have been any row of the source */
 	work.one_by_one = true;
 	plan->careful |= work.slow;
-	if (ERRCODE_TO_CATEGORY(error.sqlstate) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION &&
-		!render_works_at_all(&work, reason))
+	if ((ERRCODE_TO_CATEGORY(error.sqlstate) == ERRCODE_SYNTAX_ERROR_OR_ACCESS_RULE_VIOLATION ||
+		 row_may_raise(error.sqlstate)) && !render_works_at_all(&work, reason))
 		return false;
+	if (ERRCODE_TO_CATEGORY(error.sqlstate) == ERRCODE_FDW_ERROR)
+		render_check_source(&work, keys, n, out);
 	if (n == 1)
 		render_failed(&out[0], &error, context);
 	else if (slow == NULL || !work.slow)

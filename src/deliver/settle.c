@@ -38,6 +38,8 @@ static SettleStatement sent_statement =
 STATEMENT("_settle_sent", INT8OID, JSONBOID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, JSONBOID, INT4OID);
 static SettleStatement gone_statement =
 STATEMENT("_settle_gone", INT8OID, JSONBOID);
+static SettleStatement doubted_statement =
+STATEMENT("_settle_doubted", INT8OID, JSONBOID);
 static SettleStatement forgiven_statement =
 STATEMENT("_settle_forgiven", INT8OID, JSONBOID, JSONBOID);
 static SettleStatement rejected_statement =
@@ -237,6 +239,14 @@ rows_set_key(SettleRows *rows, const DeliverOutcome *outcome)
 	rows_set(rows, 1, JsonbPGetDatum(outcome->key), false);
 }
 
+/* Of statements that have no others. */
+static void
+rows_add_key(SettleRows *rows, const DeliverOutcome *outcome)
+{
+	rows_set_key(rows, outcome);
+	rows->n++;
+}
+
 static void
 statement_prepare(SettleStatement *statement)
 {
@@ -337,11 +347,13 @@ settle_work(void *arg)
 	IdentityScope scope;
 	SettleRows	sent;
 	SettleRows	gone;
+	SettleRows	doubted;
 	SettleRows	forgiven;
 	SettleRows	rejected;
 
 	rows_begin(&sent, &sent_statement, range->n);
 	rows_begin(&gone, &gone_statement, range->n);
+	rows_begin(&doubted, &doubted_statement, range->n);
 	rows_begin(&forgiven, &forgiven_statement, range->n);
 	rows_begin(&rejected, &rejected_statement, range->n);
 	for (int i = 0; i < range->n; i++)
@@ -350,15 +362,13 @@ settle_work(void *arg)
 
 		if (outcome->kind == OUTCOME_REJECTED)
 			add_rejected(&rejected, outcome);
-		if ((outcome->kind != OUTCOME_REJECTED && outcome->kind != OUTCOME_DELIVERED) ||
-			outcome->entry->hash_key.event != 0)
+		if (outcome->kind >= OUTCOME_RETRIED || outcome->entry->hash_key.event != 0)
 			continue;
 		add_forgiven(&forgiven, outcome);
+		if (outcome->kind == OUTCOME_REJECTED && outcome->entry->uncertain)
+			rows_add_key(&doubted, outcome);
 		if (outcome->kind == OUTCOME_DELIVERED && outcome->op == OUTBOX_DELETE)
-		{
-			rows_set_key(&gone, outcome);
-			gone.n++;
-		}
+			rows_add_key(&gone, outcome);
 		else if (outcome->kind == OUTCOME_DELIVERED)
 			add_sent(&sent, outcome);
 	}
@@ -367,6 +377,7 @@ settle_work(void *arg)
 	SPI_connect();
 	rows_write(&sent);
 	rows_write(&gone);
+	rows_write(&doubted);
 	rows_write(&forgiven);
 	rows_write(&rejected);
 	deliver_receipts_write(range->outcomes, range->n);

@@ -173,7 +173,8 @@ deliver_target_throttled(DeliverTarget *target, int64 retry_after_ms, const char
 
 	if (target->state == TARGET_DOWN || target->state == TARGET_AUTH)
 		target->backoff = 0;	/* it answers */
-	if (retry_after_ms >= 0)
+	/* "at once" (0, or a date that has passed) is no answer to who has just come */
+	if (retry_after_ms > 0)
 		until += Min(retry_after_ms, LONGEST_THROTTLE_MS) * 1000;
 	else
 		until += deliver_backoff_us(++target->backoff, false);

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "core/errors.h"
 #include "deliver/engine.h"
 #include "utils/errcodes.h"
 #include "utils/memutils.h"
@@ -106,6 +107,9 @@ deliver_guarded(DeliverWork work, void *arg, DeliverError *error)
 bool
 deliver_error_is_transient(int sqlstate)
 {
+	/* a source that is a web API itself */
+	if (sqlstate == ERRCODE_ACTIVATE_UNREACHABLE)
+		return true;
 	switch (ERRCODE_TO_CATEGORY(sqlstate))
 	{
 		case ERRCODE_CONNECTION_EXCEPTION:

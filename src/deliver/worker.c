@@ -44,7 +44,7 @@ void
 deliver_init(void)
 {
 	define_int("activate.connections", "HTTP connections of a deliverer that may be busy at once.",
-			   &deliver_connections, 32, 1, 1000, 0);
+			   &deliver_connections, 32, 1, DELIVER_MOST_CONNECTIONS, 0);
 	define_int("activate.max_attempts", "Attempts after which a row is rejected.",
 			   &deliver_max_attempts, 20, 1, 1000, 0);
 	define_int("activate.render_timeout", "Longest time a statement that renders rows for delivery may take.",
@@ -55,7 +55,7 @@ deliver_init(void)
 			   &deliver_retry_backoff_max, 300000, 1, 24 * 3600 * 1000, GUC_UNIT_MS);
 	define_int("activate.stalled_connections",
 			   "HTTP connections of a deliverer whose answer is slow, beside activate.connections.",
-			   &deliver_stalled_connections, 1000, 0, 1000, 0);
+			   &deliver_stalled_connections, 1000, 0, DELIVER_MOST_CONNECTIONS, 0);
 }
 
 void

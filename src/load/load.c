@@ -96,11 +96,11 @@ load_queued(const Sync *sync, int64 run, RunCounts *counts)
 static void
 compare(const Sync *sync, int64 run, bool full, bool truncated, RunCounts *counts)
 {
-	Oid			types[2] = {INT8OID, INT8OID};
-	Datum		values[2] = {Int64GetDatum(sync->id), Int64GetDatum(run)};
+	Oid			type = INT8OID;
+	Datum		id = Int64GetDatum(sync->id);
 
 	/* what an earlier comparison found wrong with the source is found again, or mended */
-	(void) own_value("SELECT activate._plan_begin($1, $2)", 2, types, values, NULL, NULL);
+	(void) own_value("SELECT activate._plan_begin($1)", 1, &type, &id, NULL, NULL);
 	execute(sync, run, statement_text(sync, full, false, truncated), NULL, counts);
 	refuse_useless_source(sync, counts);
 }

@@ -277,7 +277,7 @@ BEGIN
 	END IF;
 	IF declared.capture = 'cursor' AND NOT queued THEN
 		SELECT format('%L::%s', w.value, declared.cursor_type) INTO watermark
-		  FROM activate._watermark w WHERE w.sync = declared.id AND NOT everything;
+		  FROM activate._watermark w WHERE w.sync = declared.id AND w.value IS NOT NULL AND NOT everything;
 		since := activate._since_sql(watermark, declared.options->>'lag', 'q.c', '>=');
 	END IF;
 	newest := activate._newest_sql(CASE WHEN NOT queued THEN declared.cursor_type END, watermark);

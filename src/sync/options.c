@@ -130,6 +130,21 @@ check_number(const char *name, const JsonbValue *value, int low, int high, const
 		refuse_value(name, wanted);
 }
 
+/* A text that is none has an error of its own, which says what is wrong with it. */
+static void
+check_interval(const char *name, const char *text)
+{
+	static const char wanted[] = "an interval of zero or more, for example \"5 minutes\"";
+	Interval	zero = {0};
+	Datum		interval;
+
+	if (text == NULL)
+		refuse_value(name, wanted);
+	interval = DirectFunctionCall3(interval_in, CStringGetDatum(text), ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	if (DatumGetBool(DirectFunctionCall2(interval_lt, interval, PointerGetDatum(&zero))))
+		refuse_value(name, wanted);
+}
+
 static void
 check_option(const char *name, OptionKind kind, const JsonbValue *value)
 {
@@ -142,11 +157,7 @@ check_option(const char *name, OptionKind kind, const JsonbValue *value)
 				refuse_value(name, "a text");
 			break;
 		case OPTION_INTERVAL:
-			if (text == NULL)
-				refuse_value(name, "an interval, for example \"5 minutes\"");
-			/* its own error says what is wrong with it */
-			(void) DirectFunctionCall3(interval_in, CStringGetDatum(text),
-									   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+			check_interval(name, text);
 			break;
 		case OPTION_COUNT:
 			check_number(name, value, 1, 1000000, "a whole number from 1 to 1000000");

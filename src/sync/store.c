@@ -21,6 +21,7 @@ static Jsonb *as_json(const Declaration *declaration);
 static char *kept_search_path(void);
 static bool moved(const Declaration *declaration);
 static void forget(const Sync *old);
+static bool reads_anew(const Sync *old, const Sync *new);
 
 int64
 declare_store(const Declaration *declaration)
@@ -29,6 +30,7 @@ declare_store(const Declaration *declaration)
 	Datum		json = JsonbPGetDatum(as_json(declaration));
 	bool		isnull;
 	int64		id;
+	Sync	   *stored;
 
 	if (declaration->old)
 	{
@@ -46,7 +48,10 @@ declare_store(const Declaration *declaration)
 				 errhint("Look at that one, then try again.")));
 
 	/* read again: capture sees what every later reader will see */
-	capture_install(sync_load(id, CurrentMemoryContext));
+	stored = sync_load(id, CurrentMemoryContext);
+	capture_install(stored);
+	if (declaration->old && reads_anew(declaration->old, stored))
+		verb_count("UPDATE activate._watermark SET value = NULL WHERE sync = $1", id, NULL);
 	sync_changed();
 	return id;
 }
@@ -237,4 +242,29 @@ forget(const Sync *old)
 		ereport(NOTICE,
 				(errmsg("target or key of sync \"%s\" changed: %lld pending intents were discarded",
 						old->name, (long long) pending)));
+}
+
+/*
+ * A cursor that has passed rows begins anew if they may be others now (map,
+ * options.where): the next run sends what differs.  Rows without a key, and
+ * events, cannot be told from what was sent; they begin anew only with
+ * another cursor, of which the old watermark says nothing.
+ */
+static bool
+reads_anew(const Sync *old, const Sync *new)
+{
+	char	   *before;
+	char	   *now;
+	char	   *reason;
+
+	if (!old->has_cursor || !new->has_cursor)
+		return false;
+	if (strcmp(old->cursor_type, new->cursor_type) != 0 ||
+		strcmp(sync_option_text(old, "cursor"), sync_option_text(new, "cursor")) != 0)
+		return true;
+	if (new->mode == SYNC_APPEND || new->nkeys == 0)
+		return false;
+	before = sync_query(old, &reason);
+	now = sync_query(new, &reason);
+	return before == NULL || now == NULL || strcmp(before, now) != 0;
 }

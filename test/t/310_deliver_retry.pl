@@ -102,17 +102,99 @@ ok(delivered($node, 'bad'), 'its content changes');
 is(sql('SELECT count(*) FROM activate.rejection'), 0, 'then it is tried again');
 same_rows($node, $crm->hook_rows('bad', 'bad'), 'TABLE bad', 'both are there');
 
-# events are each their own: one that was refused is not made good by the next of its key
-sql("SELECT activate_target('event', 'webhook', '{\"url\": \"" . $crm->url('/hook/event') . "\"}');
-	CREATE TABLE event (id bigint PRIMARY KEY, v text);
-	SELECT activate_sync('event', 'event', 'event.change', capture => 'trigger', mode => 'append');
-	INSERT INTO event VALUES (1, 'bad')");
-ok(delivered($node, 'event'), 'an event is refused');
-sql("UPDATE event SET v = 'good'");
-ok(delivered($node, 'event'), 'the next of its key is not');
-is(sql("SELECT body ->> 'v' FROM activate.rejection r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'event'"), 'bad',
-	'the refused event stands');
-sql("DELETE FROM activate.rejection r USING activate.sync s WHERE s.id = r.sync AND s.name = 'event'");
+# what is retried is the row as it is now, whether or not its change was captured
+declare('retried');
+sql("INSERT INTO retried VALUES (1, 'bad')");
+ok(delivered($node, 'retried'), 'refused');
+sql("ALTER TABLE retried DISABLE TRIGGER USER; UPDATE retried SET v = 'now'; ALTER TABLE retried ENABLE TRIGGER USER; SELECT activate_retry('retried')");
+ok(delivered($node, 'retried'), 'retried');
+is($crm->hook_state('retried')->{syncs}{retried}{'{"id":1}'}{row}{v}, 'now', 'the current row');
+
+# a rejection goes when what it was about is no more: the row, or its content; and not before
+sub rejected
+{
+	my ($name) = @_;
+
+	return sql("SELECT coalesce(string_agg((r.key ->> 'id') || ' ' || (r.body ->> 'v'), ', ' ORDER BY r.key), 'none') FROM activate.rejection r
+		JOIN activate.sync s ON s.id = r.sync WHERE s.name = '$name'");
+}
+
+for my $capture (qw(trigger diff))
+{
+	my $name = "moot_$capture";
+	my $run  = $capture eq 'diff' ? "SELECT activate_run('$name')" : '';
+	my $step = sub {
+		my ($change, $expected, $test) = @_;
+
+		sql("$change; $run");
+		ok(delivered($node, $name), "$capture, $test: settled");
+		return is(rejected($name), $expected, "$capture, $test");
+	};
+
+	declare($name);
+	sql("SELECT activate_sync('$name', '$name', '$name.change', capture => '$capture')");
+	$step->("INSERT INTO $name VALUES (1, 'bad'), (2, 'fine'), (3, 'bad'), (4, 'fine')", '1 bad, 3 bad', 'refused');
+	$step->("UPDATE $name SET v = 'bad' WHERE id IN (2, 4)", '1 bad, 2 bad, 3 bad, 4 bad', 'a refused change');
+	my $requests = @{ $crm->log("/hook/$name") };
+	$step->("UPDATE $name SET v = v", '1 bad, 2 bad, 3 bad, 4 bad', 'touched');
+	is(scalar @{ $crm->log("/hook/$name") }, $requests, "$capture: the same content is not tried again");
+	$step->("DELETE FROM $name WHERE id = 1", '2 bad, 3 bad, 4 bad', 'the row is gone');
+	$step->("UPDATE $name SET v = 'fine' WHERE id = 2", '3 bad, 4 bad', 'the content is again what was sent');
+	is(scalar @{ $crm->log("/hook/$name") }, $requests, "$capture: nothing was sent for that");
+	$step->("DELETE FROM $name WHERE id = 4", '3 bad', 'a row that was sent before is gone');
+	$step->("UPDATE $name SET v = 'better' WHERE id = 3", 'none', 'the content changes');
+}
+
+# a delete that was refused is no more wanted
+declare('undone');
+sql("SELECT activate_sync('undone', 'undone', 'undone.change', mode => 'mirror', capture => 'trigger'); INSERT INTO undone SELECT i, 'a' FROM generate_series(1, 3) i");
+ok(delivered($node, 'undone'), 'three rows');
+$crm->control({ fault => 'status', path => '/hook/undone', status => 409 });
+sql('DELETE FROM undone WHERE id = 1');
+ok(delivered($node, 'undone'), 'a delete is refused');
+is(sql("SELECT r.op || ' ' || r.code FROM activate.rejection r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'undone'"), 'delete 409', 'and rejected');
+sql("INSERT INTO undone VALUES (1, 'a')");
+ok(delivered($node, 'undone'), 'the row comes back as it was');
+is(rejected('undone'), 'none', 'which makes it moot');
+$crm->heal;
+
+# events are rejected each for itself
+declare('events');
+sql("SELECT activate_sync('events', 'events', 'events.change', mode => 'append', capture => 'trigger')");
+sql("INSERT INTO events VALUES (1, 'bad')");
+sql("UPDATE events SET v = 'good'");
+ok(delivered($node, 'events'), 'an event is refused, the next one of its key is not');
+is(rejected('events'), '1 bad', 'the rejection of the first stays');
+$crm->control({ reject => undef });
+is(sql("SELECT activate_retry('events')"), 1, 'and can be retried');
+ok(delivered($node, 'events'), 'as it was');
+like($crm->log('/hook/events')->[-1]{body}, qr/"v": "bad"/, 'with its content');
+
+# an outage of many retries uses up no attempt
+declare('outage');
+$crm->control({ fault => 'status', path => '/hook/outage', status => 500 });
+sql("INSERT INTO outage SELECT i, 'a' FROM generate_series(1, 10) i");
+ok($node->poll_query_until('postgres', "SELECT failures > 20 FROM activate.stat_target WHERE name = 'outage'"), 'more failures than attempts are allowed');
+cmp_ok(sql("SELECT max(o.attempts) FROM activate.outbox o JOIN activate.sync s ON s.id = o.sync WHERE s.name = 'outage'"), '<=', 3, 'attempts rest');
+is(pending($node, 'outage'), 10, 'everything waits');
+$crm->heal;
+ok(delivered($node, 'outage'), 'over');
+is(rejected('outage'), 'none', 'nothing was rejected');
+
+# backoff: with full jitter, doubled from attempt to attempt, to at most the maximum
+declare('patient', ', "batch": 50');
+sql("ALTER SYSTEM SET activate.retry_backoff = '10min'; ALTER SYSTEM SET activate.retry_backoff_max = '15min'; SELECT pg_reload_conf()");
+$crm->control({ reject => { field => 'v', equals => 'busy', status => 503, error => 'busy' } });
+sql("INSERT INTO patient SELECT i, CASE WHEN i = 50 THEN 'fine' ELSE 'busy' END FROM generate_series(1, 50) i");
+my $waits = "SELECT extract(epoch FROM o.due_at - r.sent_at) AS wait FROM activate.outbox o JOIN activate.sync s ON s.id = o.sync
+	JOIN LATERAL (SELECT max(c.sent_at) AS sent_at FROM activate.receipt c WHERE c.sync = o.sync AND c.key = o.key) r ON true WHERE s.name = 'patient'";
+ok($node->poll_query_until('postgres', "SELECT count(*) = 49 FROM activate.outbox WHERE attempts = 1"), '49 rows failed once');
+is(sql("SELECT max(wait) <= 601 AND max(wait) > 300 AND min(wait) < 300 FROM ($waits) w"), 't', 'they wait for anything up to activate.retry_backoff');
+sql("ALTER SYSTEM SET activate.clock_offset = 700; SELECT pg_reload_conf()");
+ok($node->poll_query_until('postgres', "SELECT count(*) = 49 FROM activate.outbox WHERE attempts = 2"), '49 rows failed twice');
+is(sql("SELECT max(wait) <= 901 AND max(wait) > 601 FROM ($waits) w"), 't', 'then for up to twice that, at most activate.retry_backoff_max');
+sql("ALTER SYSTEM RESET ALL; SELECT pg_reload_conf(); SELECT activate_drop('patient')");
+$crm->control({ reject => undef });
 
 # unknown outcomes: the answer breaks off after the request was carried out
 declare('half');
@@ -157,6 +239,35 @@ sql("UPDATE back SET v = 'a'");
 $crm->control({ fault => 'none' });
 ok(delivered($node, 'back'), 'a again');
 is($crm->hook_state('back')->{syncs}{back}{'{"id":1}'}{row}{v}, 'a', 'what was sent last is not taken for what the target holds');
+
+# ... even if it was given up in between
+declare('gave_up');
+sql("INSERT INTO gave_up VALUES (1, 'a')");
+ok(delivered($node, 'gave_up'), 'a is there');
+$crm->control({ fault => 'reset', path => '/hook/gave_up' });
+sql("UPDATE gave_up SET v = 'b'");
+ok(delivered($node, 'gave_up'), 'out of attempts');
+is(rejected('gave_up'), '1 b', 'b is rejected, though it has arrived');
+$crm->heal;
+sql("UPDATE gave_up SET v = 'a'");
+ok(delivered($node, 'gave_up'), 'a again');
+is($crm->hook_state('gave_up')->{syncs}{gave_up}{'{"id":1}'}{row}{v}, 'a', 'is sent');
+is(rejected('gave_up'), 'none', 'and nothing is rejected any more');
+
+# a setting of the database is seen by the process that is there
+declare('follow');
+my ($deliverer) = worker_pids($node, 'deliver');
+sql("ALTER DATABASE postgres SET activate.http_timeout = '50ms'");
+$crm->control({ fault => 'hang', path => '/hook/follow', count => 2 });
+sql("INSERT INTO follow VALUES (1, 'a')");
+ok(delivered($node, 'follow'), 'after two timeouts');
+$crm->control({ fault => 'hang', path => '/hook/follow', count => 1 });
+sql("UPDATE follow SET v = 'b'");
+ok(delivered($node, 'follow'), 'after one more');
+is(sql("SELECT min(r.latency) < interval '500 ms' FROM activate.receipt r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'follow' AND outcome = 'ambiguous'"), 't',
+	'ALTER DATABASE ... SET is seen by the deliverer');
+is((worker_pids($node, 'deliver'))[0], $deliverer, 'which is the same');
+sql("ALTER DATABASE postgres RESET activate.http_timeout");
 
 # an answer that is no JSON, of another length, or too strange
 declare('odd', ', "batch": 10');

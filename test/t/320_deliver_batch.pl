@@ -114,5 +114,33 @@ is(sql("SELECT count(*) FROM activate.sent r JOIN activate.sync s ON s.id = r.sy
 	'5xx: the others are delivered');
 kill 'TERM', $server;
 
+# ... also if there is one in every call, so that the target seems to be down
+($port, $server) = fragile('poison');
+sql("SELECT activate_target('worse', 'rest', '{\"base_url\": \"http://127.0.0.1:$port\", \"objects\": {\"rows\": {
+		\"path\": \"/rows\", \"key\": \"id\", \"columns\": {\"id\": \"bigint\", \"name\": \"text\"},
+		\"write\": {\"upsert\": {\"batch\": 40}}}}}');
+	CREATE TABLE worse AS SELECT i::bigint AS id, CASE WHEN i % 4 = 0 THEN 'poison' ELSE 'row' END AS name FROM generate_series(1, 40) i;
+	ALTER TABLE worse ADD PRIMARY KEY (id);
+	SELECT activate_sync('worse', 'worse', 'worse.rows'); SELECT activate_run('worse')");
+ok($node->poll_query_until('postgres', "SELECT count(*) = 30 FROM activate.sent r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'worse'"),
+	'5xx: bad rows everywhere, the good ones get through');
+kill 'TERM', $server;
+
+# where a repeat may do harm, a batch that failed is not taken apart
+sql("SELECT activate_target('once', 'rest', '{\"base_url\": \"$url\", \"objects\": {\"once\": {
+		\"path\": \"/objects/once\", \"key\": \"id\", \"columns\": {\"id\": \"bigint\"},
+		\"write\": {\"insert\": {\"path\": \"/objects/once/batch/upsert?shape=status\", \"batch\": 40, \"envelope\": \"inputs\"}}}}}');
+	CREATE TABLE once AS SELECT i::bigint AS id FROM generate_series(1, 10) i; SELECT activate_sync('once', 'once', 'once.once', key => 'id', mode => 'insert')");
+$crm->control({ fault => 'status', path => '/objects/once', status => 500 });
+sql("SELECT activate_run('once')");
+ok($node->poll_query_until('postgres', "SELECT failures >= 3 FROM activate.stat_target WHERE name = 'once'"), '5xx: inserts');
+# each row waits for itself: let all be due
+sql("SELECT activate_pause('target:once')");
+ok($node->poll_query_until('postgres', "SELECT max(due_at) < now() FROM activate.outbox"), '5xx: all due');
+$crm->heal;
+sql("SELECT activate_resume('target:once')");
+ok(delivered($node, 'once'), '5xx: in the end');
+is(scalar @{ JSON::PP::decode_json($crm->log('/objects/once')->[-1]{body})->{inputs} }, 10, '5xx: inserts that may have been carried out stay together');
+
 $node->stop('fast');
 done_testing();

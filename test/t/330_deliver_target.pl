@@ -64,6 +64,22 @@ ok(reaches('down', 'up'), 'and is up');
 is(receipts('down'), 'delivered', 'as if nothing had been');
 same_rows($node, $crm->hook_rows('down', 'down'), 'TABLE down', 'all is there');
 
+# neither TLS nor DNS lets anything through: the same
+sql("ALTER SYSTEM SET activate.allowed_hosts = '127.0.0.1, localhost, nowhere.invalid'; SELECT pg_reload_conf()");
+my $tls = $crm->url('/hook/tls') =~ s/^http/https/r;
+for my $case ([ 'tls', $tls ], [ 'dns', 'http://nowhere.invalid/hook' ])
+{
+	my ($name, $url) = @$case;
+
+	ok($node->poll_query_until('postgres', "SELECT current_setting('activate.allowed_hosts') ~ 'invalid'"), 'the host may be asked for');
+	sql("SELECT activate_target('$name', 'webhook', '{\"url\": \"$url\"}'); SELECT activate_sync('$name', 'fine', '$name.change'); SELECT activate_run('$name')");
+	ok(reaches($name, 'down'), "$name: the target is down");
+	ok($node->poll_query_until('postgres', "SELECT failures > 2 FROM activate.stat_target WHERE name = '$name'"), "$name: it is probed");
+	is(attempts($name), 0, "$name: no attempt is used up");
+	is(receipts($name), '', "$name: and no receipt written");
+	sql("SELECT activate_drop('$name')");
+}
+
 # 5xx to everything
 $crm->control({ fault => 'status', path => '/hook/down', status => 502 });
 sql("UPDATE down SET v = 'b'");
@@ -110,12 +126,36 @@ sql("INSERT INTO fine SELECT i, 'z' FROM generate_series(1001, 3000) i");
 ok(delivered($node, 'fine'), 'another target is served meanwhile');
 cmp_ok(sql("SELECT in_flight FROM activate.stat_target WHERE name = 'down'"), '<=', 72, 'a target stalls 64 calls at most');
 
+# ... and no more than activate.stalled_connections of all that hang
+sql("ALTER SYSTEM SET activate.stalled_connections = 3; SELECT pg_reload_conf(); SELECT activate_pause('down')");
+$crm->heal;
+$node->restart;
+$crm->control({ fault => 'hang', path => '/hook/down' });
+sql("SELECT activate_resume('down')");
+ok($node->poll_query_until('postgres', "SELECT in_flight = 11 FROM activate.stat_target WHERE name = 'down'"), 'three that stalled, and activate.connections');
+sql("ALTER SYSTEM SET activate.stalled_connections = 0; SELECT pg_reload_conf()");
+ok($node->poll_query_until('postgres', "SELECT in_flight <= 11 FROM activate.stat_target WHERE name = 'down'"), 'never more');
+sql("ALTER SYSTEM RESET activate.stalled_connections; SELECT pg_reload_conf()");
+sql("INSERT INTO fine SELECT i, 'y' FROM generate_series(3001, 3100) i");
+ok(delivered($node, 'fine'), 'with more of them another target is served again');
+
 # paused by an operator
 sql("SELECT activate_pause('target:fine'); UPDATE fine SET v = 'p' WHERE id = 1");
 ok(reaches('fine', 'paused'), 'a paused target');
 is(pending($node, 'fine'), 1, 'sends nothing');
 sql("SELECT activate_resume('target:fine')");
 ok(delivered($node, 'fine'), 'until it is resumed');
+
+# ... which does not cut off what is under way
+$other->control({ fault => 'slow', path => '/hook/fine', ms => 4000 });
+sql("UPDATE fine SET v = 'under way' WHERE id = 1");
+ok($node->poll_query_until('postgres', "SELECT in_flight = 1 FROM activate.stat_target WHERE name = 'fine'"), 'a request is under way');
+sql("SELECT activate_pause('target:fine'), activate_pause('fine'); UPDATE fine SET v = 'later' WHERE id = 2");
+ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM activate.outbox o JOIN activate.sync s ON s.id = o.sync WHERE s.name = 'fine'"), 'what is in flight finishes');
+is($other->hook_state('fine')->{syncs}{fine}{'{"id":1}'}{row}{v}, 'under way', 'and counts');
+$other->heal;
+sql("SELECT activate_resume('target:fine'), activate_resume('fine')");
+ok(delivered($node, 'fine'), 'the rest follows');
 
 # a fast shutdown, although every request hangs
 my $begin = [ Time::HiRes::gettimeofday() ];

@@ -64,6 +64,32 @@ is(sql('SELECT count(*) FROM trace'), 0, 'nothing was written');
 is($crm->hook_state('a')->{syncs}{writes}{'{"id":1}'}{row}{s}, 'clerk', 'the others are rendered as the owner');
 sql("SELECT activate_drop('writes')");
 
+# an error of a class that may pass is the row's, if without it all is well
+sql("SET ROLE clerk; CREATE TABLE raised (code text); CREATE FUNCTION raises(i bigint) RETURNS text LANGUAGE plpgsql STABLE AS
+	\$\$ DECLARE c text; BEGIN FOR c IN SELECT code FROM raised WHERE i = 3 OR code LIKE 'HV%' AND i < 0 LOOP RAISE EXCEPTION 'no' USING ERRCODE = c; END LOOP; RETURN i; END \$\$;
+	SELECT activate_sync('raises', 'item', 'a.change', map => '{\"id\": \"id\", \"s\": \"raises(id)\"}', capture => 'trigger')");
+for my $code (qw(55000 58030 HV000))
+{
+	sql("TRUNCATE raised; INSERT INTO raised VALUES ('$code'); DELETE FROM activate.rejection; UPDATE item SET v = '$code' WHERE id < 9");
+	ok(delivered($node, 'raises'), "$code: settled");
+	is(rejections('raises'), "3 $code", "$code: the row is rejected, and no other");
+}
+sql("TRUNCATE raised; INSERT INTO raised VALUES ('55000'); DELETE FROM activate.rejection; UPDATE item SET v = 'alone' WHERE id = 3");
+ok(delivered($node, 'raises'), 'alone, too');
+is(rejections('raises'), '3 55000', 'it is rejected');
+
+# a source that is away fails for all, and is no fault of a row
+sql("SET ROLE clerk; CREATE OR REPLACE FUNCTION raises(i bigint) RETURNS text LANGUAGE plpgsql STABLE AS
+	\$\$ BEGIN IF EXISTS (SELECT FROM raised) THEN RAISE EXCEPTION 'away' USING ERRCODE = 'HV000'; END IF; RETURN i; END \$\$");
+sql('UPDATE item SET v = $$away$$ WHERE id < 9');
+ok($node->poll_query_until('postgres', "SELECT count(*) = 8 FROM activate.outbox"), 'pending');
+$node->wait_for_log(qr/waits: could not render rows of sync "raises": away/);
+is(pending($node, 'raises') . ' ' . rejections('raises'), '8 3 55000', 'an unreachable source: the sync waits, nothing is rejected');
+sql('TRUNCATE raised');
+ok(delivered($node, 'raises'), 'it is back');
+is(rejections('raises'), '', 'all was sent');
+sql("SELECT activate_drop('raises')");
+
 # row security of the source holds for its owner's sync
 sql("CREATE TABLE secured AS SELECT i::bigint AS id, i % 2 = 0 AS mine FROM generate_series(1, 10) i;
 	ALTER TABLE secured ADD PRIMARY KEY (id); ALTER TABLE secured ENABLE ROW LEVEL SECURITY;

@@ -104,6 +104,49 @@ subtest 'backfill = false' => sub {
 	is(requests('known'), 3 + 20, 'full sends every row, known or not');
 };
 
+subtest 'backfill = false, after the key has changed' => sub {
+	sql('CREATE TABLE renewed (id int PRIMARY KEY, code text UNIQUE NOT NULL); INSERT INTO renewed SELECT i, $$c$$ || i FROM generate_series(1, 5) i');
+	my $id = declare('renewed', 'renewed', "options => '{\"backfill\": false}'");
+	sql("SELECT activate_run('renewed')");
+	my $again = sub { return sql("SELECT activate_sync('renewed', 'renewed', 'renewed.change', options => '{\"backfill\": false}', $_[0])"); };
+
+	$again->("map => '{\"c\": \"upper(code)\"}'");
+	sql("SELECT activate_run('renewed')");
+	ok(delivered($node, 'renewed'), 'delivered');
+	is(requests('renewed'), 5, 'another map: the next run sends what differs');
+	$again->("key => 'code'");
+	is(sql("BEGIN; SELECT activate_run('renewed') > 0; ROLLBACK; SELECT count(*) FROM activate.sent WHERE sync = $id"), "t\n0", 'a run that is rolled back is none');
+	is(sql("SELECT activate_run('renewed') > 0; SELECT count(*) FROM activate.outbox WHERE sync = $id; SELECT count(*) FROM activate.sent WHERE sync = $id"), "t\n0\n5",
+		'another key: the present rows are known again');
+	sql("UPDATE renewed SET id = 10 WHERE id = 1; INSERT INTO renewed VALUES (6, 'c6'); SELECT activate_run('renewed')");
+	ok(delivered($node, 'renewed'), 'delivered');
+	is(requests('renewed'), 7, 'and only what changes since is sent');
+};
+
+subtest 'preview' => sub {
+	sql('CREATE TABLE shown (id int, v text); INSERT INTO shown VALUES (NULL, $$no key$$), (1, $$a$$), (2, $$b$$), (3, $$c$$)');
+	declare('shown', 'shown', "key => 'id', mode => 'mirror', options => '{\"min_deletes\": 100}'");
+	my $preview = sub { return join ' ', map { /"op": "(\w+)", "key": \{"id": (\w+)\}/ ? "$1:$2" : $_ } split /\n/, sql("SELECT body FROM activate_preview('shown', $_[0])"); };
+	is($preview->(2), 'upsert:1 upsert:2', 'nothing is pending: the first rows, as a full run would send them');
+	is($preview->(10), 'upsert:1 upsert:2 upsert:3', 'those that have a key');
+	is(pending($node, 'shown') . ' ' . requests('shown'), '0 0', 'nothing is enqueued, nothing sent');
+	sql("SELECT activate_run('shown')");
+	ok(delivered($node, 'shown'), 'delivered');
+	is($preview->(10), 'upsert:1 upsert:2 upsert:3', 'a full run would send what was sent, too');
+
+	# the messages that are pending, with their ids
+	sql("SELECT activate_pause('shown'); UPDATE shown SET v = 'x' WHERE id = 2; DELETE FROM shown WHERE id = 3; SELECT activate_run('shown')");
+	is($preview->(10), 'upsert:2 delete:3', 'what is pending');
+	is($preview->(1), 'upsert:2', 'so many at most');
+	my @bodies = split /\n/, sql("SELECT body FROM activate_preview('shown')");
+	is(pending($node, 'shown'), 2, 'it stays pending');
+	my $before = requests('shown');
+	sql("SELECT activate_resume('shown')");
+	ok(delivered($node, 'shown'), 'delivered');
+	my @log = @{ $crm->log('/hook/shown') };
+	is_deeply([ sort map { $_->{body} } splice(@log, $before) ], [ sort @bodies ], 'just what was previewed is sent');
+};
+
 subtest 'a mirror is held' => sub {
 	sql('CREATE TABLE much (id int PRIMARY KEY, v text); INSERT INTO much SELECT i, $$a$$ FROM generate_series(1, 100) i');
 	my $id = declare('much', 'much', "mode => 'mirror'");
@@ -146,6 +189,62 @@ subtest 'a mirror is held' => sub {
 	ok(delivered($node, 'much'), 'below min_deletes');
 	sql("DELETE FROM much WHERE id <= 65; SELECT activate_run('much')");
 	is(sql("SELECT count(*) FROM activate.outbox WHERE sync = $id AND held"), 3, 'from there on the percentage counts');
+};
+
+subtest 'full allows deletes over the limit' => sub {
+	sql('CREATE TABLE wiped (id int PRIMARY KEY); INSERT INTO wiped SELECT generate_series(1, 30)');
+	my $id = declare('wiped', 'wiped', "mode => 'mirror'");
+	sql("SELECT activate_run('wiped')");
+	ok(delivered($node, 'wiped'), 'thirty rows');
+	is(sql("DELETE FROM wiped WHERE id > 1; SELECT activate_run('wiped', full => true) AS run \\gset\n
+		SELECT status, rows_inserted + rows_updated, rows_deleted FROM activate.run WHERE id = :run"), 'succeeded|1|29', 'nothing is held, and every row is sent');
+	ok(delivered($node, 'wiped'), 'delivered');
+	same_rows($node, $crm->hook_rows('wiped', 'wiped'), 'TABLE wiped', 'the receiver mirrors');
+};
+
+subtest 'the scheduler skips a sync that runs' => sub {
+	sql("CREATE TABLE ticks (id int PRIMARY KEY); SELECT activate_sync('tick', 'SELECT 1 AS id', 'ticks', key => 'id', mode => 'insert')");
+	my $session = $node->background_psql('postgres');
+	$session->query_safe("BEGIN; SELECT activate_run('tick')");
+	# not by a declaration, which would wait for the run
+	sql("ALTER DATABASE postgres SET activate.schedule = 'tick: \@every 1s; tock: \@every 1s'; SELECT activate_sync('tock', 'SELECT 2 AS id', 'ticks', key => 'id', mode => 'insert')");
+	ok($node->poll_query_until('postgres', "SELECT count(*) > 2 FROM activate.run r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'tock' AND status = 'succeeded'"), 'another one is run');
+	is(sql("SELECT count(*) FROM activate.run r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'tick'"), 0, 'this one is not');
+	is(sql("SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT granted AND backend_type = 'activate runner'"), 0, 'and no runner waits for it');
+	$session->query_safe('COMMIT');
+	$session->quit;
+	ok($node->poll_query_until('postgres', "SELECT count(*) > 1 FROM activate.run r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'tick' AND status = 'succeeded'"), 'at the next tick it is');
+	sql("ALTER DATABASE postgres RESET activate.schedule; SELECT activate_drop('tick'), activate_drop('tock')");
+};
+
+subtest 'progress' => sub {
+	sql('CREATE FUNCTION gate(i int) RETURNS int LANGUAGE plpgsql AS $$ BEGIN IF i = 2500 THEN PERFORM pg_advisory_xact_lock(1); END IF; RETURN i; END $$');
+	sql("SELECT activate_sync('gated', 'SELECT gate(i) AS id FROM generate_series(1, 3000) i', 'gated', key => 'id')");
+	my $gate = $node->background_psql('postgres');
+	my $run  = $node->background_psql('postgres');
+	$gate->query_safe('BEGIN; SELECT pg_advisory_xact_lock(1)');
+	$run->query_until(qr/started/, "\\echo started\nSELECT activate_run('gated');\n");
+	ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM activate.stat_run WHERE name = 'gated' AND rows_read BETWEEN 1 AND 2500 AND phase <> ''
+		AND pid IN (SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)"), 'of a run that is not committed is seen by others');
+	is(sql("SELECT count(*) FROM activate.run r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'gated'"), 0, 'its row is not');
+	$gate->query_safe('COMMIT');
+	$run->query_safe('SELECT 1');
+	is(sql('SELECT count(*) FROM activate.stat_run'), 0, 'it is over');
+	$_->quit for ($gate, $run);
+};
+
+subtest 'after = delivered' => sub {
+	sql('CREATE TABLE first (id int PRIMARY KEY); INSERT INTO first VALUES (1)');
+	declare('first', 'first', "mode => 'upsert'");
+	sql("SELECT activate_sync('planned', 'SELECT 3 AS id', 'ticks', key => 'id', schedule => 'after first'); SELECT activate_sync('arrived', 'SELECT 4 AS id', 'ticks', key => 'id', schedule => 'after first', options => '{\"after\": \"delivered\"}');
+		SELECT activate_pause('target:first'); SELECT activate_run('first')");
+	my $runs = sub { return "SELECT count(*) FROM activate.run r JOIN activate.sync s ON s.id = r.sync WHERE s.name = '$_[0]' AND status = 'succeeded'"; };
+	ok($node->poll_query_until('postgres', 'SELECT 1 = (' . $runs->('planned') . ')'), 'the run is over: what follows it runs');
+	is(sql($runs->('arrived')), 0, 'but not what waits for its delivery');
+	sql("SELECT activate_resume('target:first')");
+	ok($node->poll_query_until('postgres', 'SELECT 1 = (' . $runs->('arrived') . ')'), 'delivered: now it does');
+	is(sql($runs->('planned')), 1, 'each once');
+	sql("SELECT activate_drop(n) FROM unnest(ARRAY['planned', 'arrived', 'first']) n");
 };
 
 subtest 'a mirror by trigger is held' => sub {
@@ -232,11 +331,14 @@ subtest 'activate_wait' => sub {
 	is(sql("SELECT activate_wait('w')"), 't', 'nothing is pending');
 	$crm->control({ reject => { field => 'v', equals => 'bad', status => 422, error => 'v is bad' } });
 	is(sql("INSERT INTO w VALUES (1, 'bad'), (2, 'good'); SELECT activate_wait('w')"), 't', 'one row was rejected: done, too');
-	is(sql("SELECT count(*) FROM activate.rejection WHERE sync = $id"), 1, 'it was');
+	is(sql("SELECT count(*) || ' ' || (SELECT rejected FROM activate.stat_sync WHERE name = 'w') FROM activate.rejection WHERE sync = $id"), '1 1', 'it was');
 
 	my ($out, $err) = both("\\set VERBOSITY verbose\nBEGIN; INSERT INTO w VALUES (3); SELECT activate_wait('w');");
 	like($err, qr/ERROR:  25001: cannot wait.*HINT:  Commit first/s, 'in the transaction that enqueues');
 	is(sql("BEGIN; INSERT INTO w VALUES (3); ROLLBACK; SELECT activate_wait('w')"), 't', 'after it it may');
+	is(sql("BEGIN; SAVEPOINT s; INSERT INTO w VALUES (3); ROLLBACK TO s; SELECT activate_wait('w'); COMMIT"), 't', 'what was taken back does not count');
+	is(sql("BEGIN; INSERT INTO careful VALUES (100, 0); SELECT activate_wait('w'); COMMIT"), 't', 'nor what other tables are told');
+	is(sql("SELECT activate_wait('w', NULL), activate_wait('w', '0'), activate_wait('w', '-1 hour')"), 't|t|t', 'nothing is pending: no timeout matters');
 
 	# an open transaction counts for nothing
 	my $session = $node->background_psql('postgres');

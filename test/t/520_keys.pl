@@ -93,6 +93,68 @@ subtest 'NULL and duplicate keys' => sub {
 	like($err, qr/ERROR:  no row of the source of sync "messy" has a usable key/, 'no row is usable: the run fails');
 };
 
+# Each type as a key: by trigger and by diff, in sessions that disagree on every setting, the key is what to_jsonb() gives
+# under the settings of SEMANTICS 4; it is found again when it is rendered, and deleted.
+subtest 'every type may be a key' => sub {
+	target('anykey');
+	sql(q{CREATE EXTENSION citext; CREATE TYPE mood AS ENUM ('sad', 'glad'); CREATE TYPE duo AS (a int, "b ""c" text);
+		CREATE DOMAIN positive AS numeric CHECK (VALUE > 0); CREATE DOMAIN label AS varchar(20);
+		CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)});
+	my @kinds = (
+		[ 'int2', -7, 8 ], [ 'int4', 7, -8 ], [ 'int8', '9223372036854775807', 1 ], [ 'numeric', '1.50', '1e400' ],
+		[ 'numeric', 'NaN', '123456789012345678901234567890123456789012345678901234567890.10' ], [ 'numeric', 'Infinity', '-Infinity' ],
+		[ 'float8', '0.1', '1e300' ], [ 'float4', '0.1', 'NaN' ], [ 'boolean', 'true', 'false' ], [ 'uuid', 'A0000000-0000-0000-0000-00000000000F', '00000000-0000-0000-0000-000000000000' ],
+		[ 'text', qq{it's "quoted" \\ {} é€😀\ttab}, '' ], [ 'varchar(30)', 'null', '{"a": 1}' ], [ 'char(4)', 'ab', 'abcd' ], [ 'name', 'Na"me', 'x' ], [ 'label', 'x', 'y' ],
+		[ 'text COLLATE nocase', 'A', 'b' ], [ 'citext', 'A', 'b' ], [ 'bytea', '\\x00ff5c', '\\x' ], [ 'date', '2026-02-01', 'infinity' ], [ 'time', '23:59:59.5', '00:00' ],
+		[ 'timestamptz', '2026-03-29 01:30:00.25+00', '0044-03-15 00:00+00 BC' ], [ 'timestamp', '2026-02-01 10:00', '-infinity' ], [ 'interval', '1 mon -2 days 03:04:05.5', '0' ],
+		[ 'mood', 'sad', 'glad' ], [ 'duo', '(1,"x, y")', '(2,)' ], [ 'positive', '5.0', '6' ], [ 'text[]', '{a,NULL,"b c"}', '{}' ], [ 'jsonb', '{"b": [1, null], "a": 1.0}', '"x"' ],
+		[ 'int4range', '[1,5)', 'empty' ], [ 'tstzrange', '[2026-01-01 00:00+00,)', '(,)' ], [ 'inet', '10.0.0.1/8', '::1' ], [ 'money', '12.50', '-1' ], [ 'bit(3)', '101', '010' ], [ 'oid', '4294967295', '1' ]);
+	my $odd = "SET TimeZone = 'Asia/Kolkata'; SET DateStyle = 'SQL, DMY'; SET IntervalStyle = 'iso_8601'; SET extra_float_digits = -5; SET bytea_output = 'escape'; SET lc_monetary = 'C.utf8';";
+	my $other = "SET TimeZone = 'America/New_York'; SET DateStyle = 'German'; SET IntervalStyle = 'sql_standard'; SET extra_float_digits = 3;";
+	my $literals = sub { my ($i, $n) = @_; return sql_literal($kinds[$i][$n]) . '::' . ($kinds[$i][0] =~ s/ COLLATE.*//r); };
+
+	for my $i (0 .. $#kinds)
+	{
+		sql("CREATE TABLE anykey$i (k $kinds[$i][0] PRIMARY KEY, v int);" . join '',
+			map { "SELECT activate_sync('anykey$i $_', 'anykey$i', 'anykey.change', capture => '$_', mode => 'mirror');" } qw(trigger diff));
+	}
+	sql($odd . join '', map { "INSERT INTO anykey$_ VALUES (" . $literals->($_, 1) . ', 1), (' . $literals->($_, 2) . ', 2);' } 0 .. $#kinds);
+	sql($other . join '', map { "SELECT activate_run('anykey$_ diff');" } 0 .. $#kinds);
+	ok(delivered($node), 'inserted');
+	sql($other . join '', map { "UPDATE anykey$_ SET v = 3 WHERE v = 2; DELETE FROM anykey$_ WHERE v = 1;" } 0 .. $#kinds);
+	sql($odd . join '', map { "SELECT activate_run('anykey$_ diff');" } 0 .. $#kinds);
+	ok(delivered($node), 'updated and deleted');
+
+	my $rendering = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO'; SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'; SET lc_monetary = 'C';";
+	for my $i (0 .. $#kinds)
+	{
+		my $expected = sql($rendering . 'SELECT jsonb_build_object($$k$$, ' . $literals->($i, 2) . ')');
+		my $counts = "SELECT string_agg(x.op || ' ' || x.n, ', ' ORDER BY x.op) FROM (SELECT r.op, count(*) AS n FROM activate.receipt r JOIN activate.sync s ON s.id = r.sync
+			WHERE s.name = 'anykey$i %s' AND r.outcome = 'delivered' GROUP BY r.op) x";
+		is(keys_of("anykey$i $_"), $expected, "$kinds[$i][0], $_: the key") for qw(trigger diff);
+		is(sql(sprintf($counts, $_)), 'delete 1, upsert 3', "$kinds[$i][0], $_: found again, and deleted") for qw(trigger diff);
+	}
+	for my $capture (qw(diff trigger))
+	{
+		sql($odd . join '', map { "SELECT activate_run('anykey$_ $capture');" } 0 .. $#kinds);
+	}
+	is(sql('SELECT count(*) FROM activate.outbox'), 0, 'a run finds nothing to do');
+	is(sql("SELECT count(*) FROM activate.rejection r JOIN activate.sync s ON s.id = r.sync WHERE s.name LIKE 'anykey%'"), 0, 'nothing was rejected');
+
+	# equal to the source, but not the same
+	for my $i (grep { $kinds[$_][0] =~ /nocase|citext/ } 0 .. $#kinds)
+	{
+		sql("UPDATE anykey$i SET k = upper(k::text)::" . ($kinds[$i][0] =~ s/ COLLATE.*//r) . " WHERE v = 3; INSERT INTO anykey$i VALUES ('z', 4); SELECT activate_run('anykey$i diff')");
+		for my $capture (qw(trigger diff))
+		{
+			ok($node->poll_query_until('postgres', "SELECT bool_and(held) IS NOT FALSE FROM activate.outbox o JOIN activate.sync s ON s.id = o.sync WHERE s.name = 'anykey$i $capture'"), 'settled');
+			sql("SELECT activate_run('anykey$i $capture', full => true)");
+			ok(delivered($node, "anykey$i $capture"), "$kinds[$i][0], $capture: another spelling");
+			is(keys_of("anykey$i $capture"), '{"k": "B"} {"k": "z"}', 'is another key');
+		}
+	}
+};
+
 # One row of many types: what stands in the body does not depend on who runs or sends.
 subtest 'rendering is the same everywhere' => sub {
 	target('types');
@@ -130,7 +192,29 @@ subtest 'rendering is the same everywhere' => sub {
 	my @again = map { s/"id": "[0-9a-f-]{36}", "seq": \d+//r } bodies('types');
 	is($again[1], $again[0], 'byte for byte the same');
 	is(sql('SELECT count(*) || $$ $$ || min(hash) FROM activate.sent s JOIN activate.sync y ON y.id = s.sync WHERE y.name = $$plain$$'), "1 $hash", 'one key, one hash');
+
+	# what to_char() in a map goes by, too
+	sql("SELECT activate_sync('locales', 'SELECT 1 AS id', 'types.change', key => 'id', map => '{\"l\": \"concat_ws(chr(32), current_setting(''lc_monetary''), current_setting(''lc_numeric''), current_setting(''lc_time''))\"}')");
+	sql("SET lc_monetary = 'C.utf8'; SET lc_time = 'C.utf8'; SET lc_numeric = 'C.utf8'; SELECT activate_run('locales')");
+	ok(delivered($node, 'locales'), 'delivered');
+	is($crm->hook_state('types')->{syncs}{locales}{'{"id":1}'}{row}{l}, 'C C C', 'locales are the same everywhere');
+	is(sql("SELECT activate_run('locales') > 0; SELECT count(*) FROM activate.outbox"), "t\n0", 'also for a run');
 	sql("ALTER DATABASE postgres RESET ALL");
+};
+
+subtest 'numbers stay numbers, at any length' => sub {
+	target('numbers');
+	my $long = '9' x 100 . '.' . '7' x 60;
+	sql("CREATE TABLE numbers (id numeric PRIMARY KEY, n numeric, j jsonb, f float8, a numeric[]);
+		INSERT INTO numbers VALUES ($long, '1e400', '{\"big\": 1e350, \"small\": 0.10}', 'Infinity', '{1e200, NaN}'), ('-Infinity', 'NaN', 'null', '-0', NULL);
+		SELECT activate_sync('numbers', 'numbers', 'numbers.change', capture => 'trigger'); SELECT activate_run('numbers')");
+	ok(delivered($node, 'numbers'), 'delivered');
+	my ($first, $second) = sort { length $b <=> length $a } bodies('numbers');
+	like($first, qr/"key": \{"id": \Q$long\E\}, "row": \{"a": \[10{200}, "NaN"\], "f": "Infinity", "j": \{"big": 10{350}, "small": 0.10\}, "n": 10{400}, "id": \Q$long\E\}\}$/, 'digit by digit');
+	like($second, qr/"key": \{"id": "-Infinity"\}, "row": \{"a": null, "f": -?0, "j": null, "n": "NaN", "id": "-Infinity"\}\}$/, 'what JSON has no number for is text, as to_jsonb() has it');
+	sql("UPDATE numbers SET n = 1");
+	ok(delivered($node, 'numbers'), 'found again by such keys');
+	is(scalar(bodies('numbers')), 4, 'both');
 };
 
 subtest 'webhook, to the byte' => sub {
@@ -163,6 +247,21 @@ subtest 'webhook, to the byte' => sub {
 	is(join(' ', map { $_->{method} . ' ' . $_->{body} } @{ $crm->log('/hook/bare') }), 'PUT [{"v": "c", "id": 2}]', 'bare rows, by the method wanted');
 };
 
+subtest 'a call is of one sync' => sub {
+	target('shared', ', "batch": 100');
+	target('beside', ', "batch": 100');
+	sql("CREATE TABLE part (id int PRIMARY KEY); SELECT activate_sync('part 1', 'part', 'shared.change', capture => 'trigger'); SELECT activate_sync('part 2', 'part', 'shared.change', capture => 'trigger', mode => 'append');
+		SELECT activate_sync('part 3', 'part', 'beside.change', capture => 'trigger'); SELECT activate_pause('target:shared'), activate_pause('target:beside')");
+	sql("INSERT INTO part SELECT generate_series(1, 10); SELECT activate_resume('target:shared'), activate_resume('target:beside')");
+	ok(delivered($node, "part $_"), "part $_ delivered") for 1 .. 3;
+	for my $hook (qw(shared beside))
+	{
+		my @mixed = grep { my %syncs = map { $_->{sync} => 1 } @{ JSON::PP::decode_json($_)->{changes} }; keys %syncs > 1 } bodies($hook);
+		is(scalar @mixed, 0, "$hook: no call holds changes of two");
+	}
+	is(join(' ', sort keys %{ $crm->hook_state('shared')->{syncs} }), 'part 1 part 2', 'nor of two targets');
+};
+
 subtest 'columns named as statements of ours name things' => sub {
 	target('names');
 	sql('CREATE TABLE names (k int PRIMARY KEY, q text, x text, y text, v1 text, k1 text, ord int, "key" text, "row" text, "\'""%s $1" text);
@@ -184,7 +283,8 @@ subtest 'identity' => sub {
 	sql("INSERT INTO ident SELECT i, 'a' FROM generate_series(1, 4) i");
 	ok(delivered($node, 'ident'), 'after a failure');
 	my @calls = @{ $crm->log('/hook/id') };
-	is($calls[1]{headers}{'idempotency-key'}, $calls[0]{headers}{'idempotency-key'}, 'a repeated call has the same key') if $calls[1]{body} eq $calls[0]{body};
+	ok((grep { $_->{body} eq $calls[0]{body} && $_->{headers}{'idempotency-key'} eq $calls[0]{headers}{'idempotency-key'} } @calls[ 1 .. $#calls ])
+		|| !(grep { $_->{body} eq $calls[0]{body} } @calls[ 1 .. $#calls ]), 'a repeated call has the same key');
 	my %first = map { $_->{key}{id} => $_ } @{ JSON::PP::decode_json($calls[0]{body})->{changes} };
 	my %last  = map { $_->{key}{id} => $_ } map { @{ JSON::PP::decode_json($_->{body})->{changes} } } @calls;
 	is_deeply({ map { $_ => $last{$_}{id} } keys %first }, { map { $_ => $first{$_}{id} } keys %first }, 'the same messages have the same ids');
