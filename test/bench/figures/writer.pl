@@ -5,7 +5,7 @@ use warnings;
 use Bench;
 
 my $rows_updated = 10_000;
-my $inserts = 2_000;
+my $inserts = 5_000;
 
 # 12 mixed columns, a primary key and one more index.
 my $columns = 'id bigint PRIMARY KEY, account integer, name text, email text, country char(2), balance numeric(12,2),
