@@ -89,24 +89,24 @@ empty_queue(void)
 	} while (n == MOST);
 }
 
+/* One that arrives while the queue is read stands in libpq's list, where poll() does not see it. */
 static void
 take_notifications(void)
 {
 	PGnotify   *notification;
-	int			look = 0;
 
 	if (!PQconsumeInput(db))
 		fail("lost the server");
 	while ((notification = PQnotifies(db)) != NULL)
 	{
-		if (*notification->extra)
+		int			look = *notification->extra == '\0';
+
+		if (!look)
 			post(notification->extra);
-		else
-			look = 1;
 		PQfreemem(notification);
+		if (look)
+			empty_queue();
 	}
-	if (look)
-		empty_queue();
 }
 
 int
