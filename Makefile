@@ -25,7 +25,7 @@ PG_CONFIG  ?= pg_config
 
 # These bring what they need themselves, from nothing but gcc and make, and
 # work in a sandbox: PGXS may not be there yet.
-BY_ITSELF = deps check demo floors build/service
+BY_ITSELF = deps check demo bench floors build/service build/loop build/listen
 ifneq ($(filter-out $(BY_ITSELF),$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
@@ -39,6 +39,13 @@ check: deps floors
 
 demo: deps
 	@sh test/sandbox.sh sh test/demo.sh
+
+# FIGURES="requests batches": only these, and the page stays as it is; ROUNDS=n; FULL=1: sizes of the contract.
+bench: deps
+	@mkdir -p build
+	@FIGURES='$(FIGURES)' ROUNDS='$(ROUNDS)' FULL='$(FULL)' sh test/sandbox.sh sh test/bench/run.sh >build/benchmarks.md; \
+		status=$$?; cat build/benchmarks.md; \
+		[ $$status != 0 ] || [ -n '$(FIGURES)' ] || cp build/benchmarks.md docs/benchmarks.md; exit $$status
 endif
 
 $(EXTENSION)--$(EXTVERSION).sql: $(FRAGMENTS)
@@ -49,10 +56,15 @@ build/service: $(wildcard test/service/*.[ch])
 	@mkdir -p $(@D)
 	$(CC) -std=gnu11 -O2 -g -Wall -Wextra $(if $(WERROR),-Werror) -o $@ $(filter %.c,$^) -ljson-c
 
+# What figures are compared with.
+build/loop build/listen: build/%: test/bench/%.c
+	@mkdir -p $(@D)
+	$(CC) -std=gnu11 -O2 -g -Wall -Wextra $(if $(WERROR),-Werror) -I$(shell $(PG_CONFIG) --includedir) -o $@ $< -lcurl -lpq
+
 deps:
 	@sh test/deps.sh
 
 floors:
 	@sh test/floors.sh $(ROOMS)
 
-.PHONY: deps floors check demo
+.PHONY: deps floors check demo bench

@@ -12,9 +12,12 @@ REVOKE ALL ON FUNCTION activate._drop(bigint) FROM PUBLIC;
 
 CREATE FUNCTION activate._discard(sync bigint, ids bigint[]) RETURNS bigint
 LANGUAGE sql
+SET enable_nestloop = off
 BEGIN ATOMIC
-	DELETE FROM activate._retry r WHERE r.sync = _discard.sync AND r.id = ANY (ids);
-	WITH gone AS (DELETE FROM activate._outbox o WHERE o.sync = _discard.sync AND o.id = ANY (ids) RETURNING 1)
+	-- One pass over the outbox.  "= ANY (ids)" would go through all ids for each row, a
+	-- nested loop, tempting while there are no statistics, through all rows for each id.
+	DELETE FROM activate._retry r USING unnest(ids) u(id) WHERE r.sync = _discard.sync AND r.id = u.id;
+	WITH gone AS (DELETE FROM activate._outbox o USING unnest(ids) u(id) WHERE o.sync = _discard.sync AND o.id = u.id RETURNING 1)
 	SELECT count(*) FROM gone;
 END;
 COMMENT ON FUNCTION activate._discard(bigint, bigint[]) IS 'private: throws these intents away; how many';

@@ -1,0 +1,84 @@
+# What capture costs who writes: three tables that differ in their trigger only.
+use strict;
+use warnings;
+
+use Bench;
+
+my $rows_updated = 10_000;
+my $inserts = 5_000;
+
+# 12 mixed columns, a primary key and one more index.
+my $columns = 'id bigint PRIMARY KEY, account integer, name text, email text, country char(2), balance numeric(12,2),
+	score double precision, active boolean, born date, created timestamptz, tags text[], detail jsonb';
+my $values = q{i, i % 1000, 'customer ' || i, 'customer' || i || '@example.com', 'SE', i * 0.01, i / 7.0, i % 2 = 0, date '2000-01-01' + (i % 9000)::integer,
+	timestamptz '2026-01-01' + i * interval '1 second', ARRAY['a', 'b' || i % 10], jsonb_build_object('n', i)};
+
+sub wide_tables
+{
+	my ($s, $rows, $file) = @_;
+
+	$s->run("CREATE TABLE $_ ($columns); CREATE INDEX ON $_ (account); ALTER TABLE $_ SET (autovacuum_enabled = off)") for qw(none ours usual);
+	$s->run("SET synchronous_commit = off;
+		COPY (SELECT $values FROM generate_series(1, $rows) i) TO '$file';
+		SELECT activate_target('sink', 'webhook', '{\"url\": \"" . service->url('/sink') . "\"}');
+		SELECT activate_sync('ours', 'ours', 'sink.change', capture => 'trigger'); SELECT activate_pause('ours');
+		CREATE TABLE queue (id bigserial PRIMARY KEY, at timestamptz NOT NULL DEFAULT now(), relation text, op text, payload jsonb);
+		CREATE FUNCTION enqueue() RETURNS trigger LANGUAGE plpgsql AS
+			'BEGIN INSERT INTO queue (relation, op, payload) VALUES (TG_TABLE_NAME, TG_OP, to_jsonb(NEW)); RETURN NULL; END';
+		CREATE TRIGGER enqueue AFTER INSERT OR UPDATE ON usual FOR EACH ROW EXECUTE FUNCTION enqueue()");
+	$s->run("PREPARE one_$_ AS INSERT INTO $_ SELECT $values FROM (SELECT \$1::bigint AS i) i") for qw(none ours usual);
+	return;
+}
+
+# One round of one table; CPU and WAL per row of each kind of statement.
+sub write_once
+{
+	my ($s, $table, $rows, $file) = @_;
+	my %result;
+	my %statements = (
+		copy   => [ $rows, "COPY $table FROM '$file'" ],
+		insert => [ $inserts, "SELECT format('EXECUTE one_$table(%s)', i) FROM generate_series($rows + 1, $rows + $inserts) i \\gexec" ],
+		update => [ $rows_updated, "UPDATE $table SET balance = balance + 1 WHERE id <= $rows_updated" ]);
+
+	$s->run("TRUNCATE $table, queue; SELECT activate_discard('ours')");
+	for my $kind (qw(copy insert update))
+	{
+		my ($n, $sql) = @{ $statements{$kind} };
+		my $cost = measure($s, $sql);
+
+		@result{$kind, "${kind}_wal"} = ($cost->{cpu} / $n, $cost->{wal} / $n);
+	}
+	return \%result;
+}
+
+sub added
+{
+	my ($got, $table, $kind) = @_;
+
+	return [ map { $got->{$table}[$_]{$kind} - $got->{none}[$_]{$kind} } 0 .. $#{ $got->{none} } ];
+}
+
+figure writer => sub {
+	my ($s) = @_;
+	my $rows = size(200_000, 1_000_000);
+	my $file = "$ENV{TMPDIR}/rows.copy";
+	my %names = (update => 'UPDATE of 10,000 rows', insert => 'single-row INSERT', copy => 'COPY of ' . number($rows) . ' rows');
+	my %limits = (update => 1.25, insert => 1.35, copy => 1.35);
+
+	wide_tables($s, $rows, $file);
+	my $got = alternate(map { my $table = $_; ($table => sub { write_once($s, $table, $rows, $file) }) } qw(none ours usual));
+	for my $kind (qw(update insert copy))
+	{
+		row("CPU of the writing transaction per row: $names{$kind}", unit => 'µs', against => 'no trigger',
+			ours => column($got->{ours}, $kind), base => column($got->{none}, $kind),
+			reach => "≤ $limits{$kind}", ok => sub { $_[2] <= $limits{$kind} });
+		row("CPU added per row: $names{$kind}", unit => 'µs', against => 'plpgsql row trigger into a queue table',
+			ours => added($got, 'ours', $kind), base => added($got, 'usual', $kind),
+			reach => '≤ 0.5', ok => sub { $_[2] <= 0.5 });
+	}
+	row('WAL added per captured row of a bulk UPDATE', unit => 'bytes', against => 'plpgsql row trigger into a queue table',
+		ours => added($got, 'ours', 'update_wal'), base => added($got, 'usual', 'update_wal'),
+		reach => '≤ 90 bytes', ok => sub { $_[0] <= 90 });
+};
+
+1;
