@@ -5,14 +5,24 @@
  * libcurl's own parser does it, so that nothing can look like one host to us
  * and like another to the code that connects: it also turns numeric forms
  * such as 0x7f000001 into dotted ones.
+ *
+ * No postgres.h: see host.h.
  */
-#include "postgres.h"
+#include "http/host.h"
 
-#include "http/transfer.h"
+#include <curl/curl.h>
+#include <stdlib.h>
+#include <string.h>
 
 static bool url_read_part(CURLU *handle, CURLUPart part, unsigned int flags,
 						  char *buffer, size_t size);
 static bool url_read_host(CURLU *handle, HttpUrl *url);
+
+char
+http_lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char) (c + ('a' - 'A')) : c;
+}
 
 bool
 http_url_parse(const char *text, HttpUrl *url, const char **problem, const char **hint)
@@ -70,7 +80,9 @@ url_read_part(CURLU *handle, CURLUPart part, unsigned int flags, char *buffer, s
 
 	if (curl_url_get(handle, part, &value, flags) != CURLUE_OK)
 		return false;
-	fits = strlcpy(buffer, value, size) < size;
+	fits = strlen(value) < size;
+	if (fits)
+		strcpy(buffer, value);
 	curl_free(value);
 	return fits;
 }
@@ -95,7 +107,7 @@ url_read_host(CURLU *handle, HttpUrl *url)
 		host[len - 1] = '\0';
 
 	for (size_t i = 0; start[i] != '\0'; i++)
-		url->host[i] = pg_ascii_tolower((unsigned char) start[i]);
+		url->host[i] = http_lower(start[i]);
 	url->literal = http_address_from_text(url->host, &url->address);
 	return url->host[0] != '\0';
 }
