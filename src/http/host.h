@@ -63,6 +63,8 @@ extern bool http_address_is_public(const HttpAddress *address);
 /* url.c: false, and what is wrong with it as static texts (hint may be NULL) */
 extern bool http_url_parse(const char *text, HttpUrl *url, const char **problem, const char **hint);
 extern char http_lower(char c);
+/* Such a name, in lower case, is an address, or an old form of one, or nothing. */
+extern bool http_ends_in_number(const char *host);
 
 /*
  * hosts.c: bytes needed for the list written in text; reads it, cutting text

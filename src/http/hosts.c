@@ -220,18 +220,13 @@ hosts_parse_host(char *text, HttpRule *rule, const char **problem)
 	bool		suffix = strncmp(text, "*.", 2) == 0;
 	char	   *name = suffix ? text + 1 : text;
 	size_t		len = strlen(text);
-	char	   *label;
 
 	if (!suffix && strchr(text, '/') != NULL)
 		return hosts_parse_range(text, rule, problem);
 	if (len > 0 && text[len - 1] == '.')
 		text[len - 1] = '\0';
 
-	/* What ends in a number is an address, or a form that curl makes one of. */
-	label = strrchr(name, '.');
-	label = label ? label + 1 : name;
-	if (*label >= '0' && *label <= '9' &&
-		(strspn(label, "0123456789") == strlen(label) || strncmp(label, "0x", 2) == 0))
+	if (http_ends_in_number(name))
 		return hosts_parse_range(text, rule, problem);
 
 	if (!is_host_name(suffix ? name + 1 : name))

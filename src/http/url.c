@@ -25,6 +25,16 @@ http_lower(char c)
 }
 
 bool
+http_ends_in_number(const char *host)
+{
+	const char *label = strrchr(host, '.');
+
+	label = label ? label + 1 : host;
+	return *label >= '0' && *label <= '9' &&
+		(strspn(label, "0123456789") == strlen(label) || strncmp(label, "0x", 2) == 0);
+}
+
+bool
 http_url_parse(const char *text, HttpUrl *url, const char **problem, const char **hint)
 {
 	CURLU	   *handle = curl_url();
@@ -62,7 +72,9 @@ http_url_parse(const char *text, HttpUrl *url, const char **problem, const char 
 	{
 		url->https = strcmp(part, "https") == 0;
 		if (!url_read_host(handle, url))
-			*problem = "its host name is empty or too long";
+			*problem = "its host name is empty, too long or ends in dots";
+		else if (!url->literal && http_ends_in_number(url->host))
+			*problem = "its host is neither a name nor an address";
 		else if (!url_read_part(handle, CURLUPART_PORT, CURLU_DEFAULT_PORT, part, sizeof(part)))
 			*problem = "its port is not readable";
 		else
@@ -109,5 +121,5 @@ url_read_host(CURLU *handle, HttpUrl *url)
 	for (size_t i = 0; start[i] != '\0'; i++)
 		url->host[i] = http_lower(start[i]);
 	url->literal = http_address_from_text(url->host, &url->address);
-	return url->host[0] != '\0';
+	return url->host[0] != '\0' && url->host[strlen(url->host) - 1] != '.';
 }
