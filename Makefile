@@ -25,7 +25,7 @@ PG_CONFIG  ?= pg_config
 
 # These bring what they need themselves, from nothing but gcc and make, and
 # work in a sandbox: PGXS may not be there yet.
-BY_ITSELF = deps check demo floors build/service
+BY_ITSELF = deps check demo fuzz floors build/service
 ifneq ($(filter-out $(BY_ITSELF),$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
@@ -39,6 +39,11 @@ check: deps floors
 
 demo: deps
 	@sh test/sandbox.sh sh test/demo.sh
+
+# The hunts, see docs/reliability.md.  SECONDS for each of TARGETS.
+fuzz:
+	@sh test/deps.sh clang libclang-rt-dev
+	@sh test/fuzz.sh $(or $(SECONDS),20) $(TARGETS)
 endif
 
 $(EXTENSION)--$(EXTVERSION).sql: $(FRAGMENTS)
@@ -55,4 +60,4 @@ deps:
 floors:
 	@sh test/floors.sh $(ROOMS)
 
-.PHONY: deps floors check demo
+.PHONY: deps floors check demo fuzz
