@@ -25,7 +25,7 @@ PG_CONFIG  ?= pg_config
 
 # These bring what they need themselves, from nothing but gcc and make, and
 # work in a sandbox: PGXS may not be there yet.
-BY_ITSELF = deps check demo fuzz floors build/service
+BY_ITSELF = deps check demo fuzz valgrind sanitize floors build/service
 ifneq ($(filter-out $(BY_ITSELF),$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
@@ -44,6 +44,10 @@ demo: deps
 fuzz:
 	@sh test/deps.sh clang libclang-rt-dev
 	@sh test/fuzz.sh $(or $(SECONDS),20) $(TARGETS)
+
+valgrind sanitize:
+	@sh test/deps.sh valgrind bzip2 libxml2-dev bison flex
+	@REGRESS='$(REGRESS)' ISOLATION='$(ISOLATION_SPECS)' KEEP='$(KEEP)' sh test/hunt.sh $@
 endif
 
 $(EXTENSION)--$(EXTVERSION).sql: $(FRAGMENTS)
@@ -60,4 +64,4 @@ deps:
 floors:
 	@sh test/floors.sh $(ROOMS)
 
-.PHONY: deps floors check demo fuzz
+.PHONY: deps floors check demo fuzz valgrind sanitize
