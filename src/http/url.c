@@ -34,6 +34,20 @@ http_ends_in_number(const char *host)
 		(strspn(label, "0123456789") == strlen(label) || strncmp(label, "0x", 2) == 0);
 }
 
+/* libcurl has undone percent-encoding; bytes above ASCII are international names. */
+static bool
+url_is_name(const char *host)
+{
+	for (const char *p = host; *p; p++)
+	{
+		if (*p == '.' ? p[1] == '.' || p[1] == '\0' :
+			!(*p >= 'a' && *p <= 'z') && !(*p >= '0' && *p <= '9') &&
+			*p != '-' && *p != '_' && (*p & 0x80) == 0)
+			return false;
+	}
+	return !http_ends_in_number(host);
+}
+
 bool
 http_url_parse(const char *text, HttpUrl *url, const char **problem, const char **hint)
 {
@@ -72,8 +86,8 @@ http_url_parse(const char *text, HttpUrl *url, const char **problem, const char 
 	{
 		url->https = strcmp(part, "https") == 0;
 		if (!url_read_host(handle, url))
-			*problem = "its host name is empty, too long or ends in dots";
-		else if (!url->literal && http_ends_in_number(url->host))
+			*problem = "its host name is empty or too long";
+		else if (!url->literal && !url_is_name(url->host))
 			*problem = "its host is neither a name nor an address";
 		else if (!url_read_part(handle, CURLUPART_PORT, CURLU_DEFAULT_PORT, part, sizeof(part)))
 			*problem = "its port is not readable";
@@ -121,5 +135,5 @@ url_read_host(CURLU *handle, HttpUrl *url)
 	for (size_t i = 0; start[i] != '\0'; i++)
 		url->host[i] = http_lower(start[i]);
 	url->literal = http_address_from_text(url->host, &url->address);
-	return url->host[0] != '\0' && url->host[strlen(url->host) - 1] != '.';
+	return url->host[0] != '\0';
 }
