@@ -5,6 +5,7 @@
 # Takes some minutes.  Needs no rights; writes nowhere else.
 set -eu
 dir=$1
+unset MAKEFLAGS MAKELEVEL MFLAGS
 [ ! -x "$dir/pg/bin/pg_config" ] || exit 0
 major=$("${PG_CONFIG:-pg_config}" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')
 mkdir -p "$dir/apt/parts" "$dir/apt/lists/partial" "$dir/apt/cache/archives/partial" "$dir/build"
