@@ -25,7 +25,7 @@ PG_CONFIG  ?= pg_config
 
 # These bring what they need themselves, from nothing but gcc and make, and
 # work in a sandbox: PGXS may not be there yet.
-BY_ITSELF = deps check demo bench floors build/service build/loop build/listen
+BY_ITSELF = deps check demo bench fuzz valgrind sanitize floors build/service build/loop build/listen
 ifneq ($(filter-out $(BY_ITSELF),$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
@@ -46,6 +46,15 @@ bench: deps
 	@FIGURES='$(FIGURES)' ROUNDS='$(ROUNDS)' FULL='$(FULL)' sh test/sandbox.sh sh test/bench/run.sh >build/benchmarks.md; \
 		status=$$?; cat build/benchmarks.md; \
 		[ $$status != 0 ] || [ -n '$(FIGURES)' ] || cp build/benchmarks.md docs/benchmarks.md; exit $$status
+
+# The hunts, see docs/reliability.md.  SECONDS for each of TARGETS.
+fuzz:
+	@sh test/deps.sh clang libclang-rt-dev
+	@sh test/fuzz.sh $(or $(SECONDS),20) $(TARGETS)
+
+valgrind sanitize:
+	@sh test/deps.sh valgrind bzip2 libxml2-dev bison flex
+	@REGRESS='$(REGRESS)' ISOLATION='$(ISOLATION_SPECS)' KEEP='$(KEEP)' sh test/hunt.sh $@
 endif
 
 $(EXTENSION)--$(EXTVERSION).sql: $(FRAGMENTS)
@@ -67,4 +76,4 @@ deps:
 floors:
 	@sh test/floors.sh $(ROOMS)
 
-.PHONY: deps floors check demo bench
+.PHONY: deps floors check demo bench fuzz valgrind sanitize

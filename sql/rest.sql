@@ -198,6 +198,8 @@ SELECT * FROM failure('SELECT id FROM api.people_page') \gx
 SELECT * FROM failure('SELECT id FROM api.people_next_url') \gx
 \! "$ACTIVATE_SERVICE" call POST /_control '{"fault": "status", "status": 200, "content_type": "application/json", "body": "{\"data\": [{\"id\": 1}]}", "headers": {"Link": "</a>; rel=\"prev\", <//evil.example.com/b>; rel=\"next\""}, "count": 1}' >/dev/null
 SELECT * FROM failure('SELECT id FROM api.people_link') \gx
+\! "$ACTIVATE_SERVICE" call POST /_control '{"fault": "status", "status": 200, "content_type": "application/json", "body": "{\"data\": [{\"id\": 1}]}", "headers": {"Link": "</a>; title=\"; rel=next\"; rel=prev, <//evil.example.com/b>; title=\", <c>\"; REL = \"last Next\""}, "count": 1}' >/dev/null
+SELECT detail FROM failure('SELECT id FROM api.people_link');
 
 -- a host that may not be contacted, and one that is not there
 CREATE SERVER away FOREIGN DATA WRAPPER activate OPTIONS (connector 'rest', base_url 'http://10.1.2.3');

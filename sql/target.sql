@@ -93,6 +93,9 @@ SELECT * FROM failure($$SELECT activate_target('x', 'webhook', '{"url": "ftp://e
 SELECT * FROM failure($$SELECT activate_target('x', 'webhook', '{"url": "https://u:p@example.com"}')$$) \gx
 SELECT * FROM failure($$SELECT activate_target('x', 'webhook', '{"url": "http://10.0.0.1/"}')$$) \gx
 SELECT * FROM failure($$SELECT activate_target('x', 'webhook', '{"url": "https://169.254.169.254/latest"}')$$) \gx
+-- old forms of addresses, which not everyone reads as libcurl does, and names that are none
+SELECT url, f.message FROM unnest(ARRAY['https://0x7f.1./', 'https://127.0.0.1../', 'https://example.com../', 'https://0x7f000001.', 'https://a%7fb.com/', 'https://a%2f.com/']) url,
+	failure(format('SELECT activate_target(%L, %L, %L)', 'x', 'webhook', jsonb_build_object('url', url))) f;
 SELECT * FROM failure($$SELECT activate_target('x', 'webhook', '{"url": "https://example.com", "headers": {"Authorization": "Bearer t"}}')$$) \gx
 SELECT * FROM failure($$SELECT activate_target('x', 'webhook', '{"url": "https://example.com", "batch": 0}')$$) \gx
 SELECT * FROM failure($$SELECT activate_target('x', 'webhook', '{"url": "https://example.com", "method": "GET"}')$$) \gx

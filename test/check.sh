@@ -1,5 +1,6 @@
 #!/bin/sh
-# check.sh, in the sandbox: every test there is; the last line counts them.
+# check.sh, in the sandbox: every test there is; the last line counts them, the
+# lines before it name those that failed.
 # REGRESS and ISOLATION name the tests, see the Makefile; TAP some files, else all.
 set -u
 
@@ -9,6 +10,7 @@ out=$PWD/tmp_check
 passed=0
 failed=0
 mkdir -p "$out"
+: >"$out/failed"
 
 . test/service.sh
 trap stop_service EXIT
@@ -48,6 +50,8 @@ regress()
 	[ $status = 0 ] || [ "$bad" -gt 0 ] || bad=1
 	count "$good" "$bad"
 	if [ "$bad" -gt 0 ]; then
+		sed -nE "s|^test ([^ ]+) .*FAILED.*|failed: $name: \1|p; s|^not ok [0-9]+ +[-+] ([^ ]+).*|failed: $name: \1|p" \
+			"$out/$name.log" | grep . >>"$out/failed" || echo "failed: $name: the driver itself" >>"$out/failed"
 		show "$out/$name/regression.diffs" 500
 		show "$out/$name/log/postmaster.log" 60
 	fi
@@ -71,6 +75,11 @@ tap()
 	[ $bad -gt 0 ] || return 0
 	# a bail-out names no file: then the logs of all
 	names=$(sed -n 's|^test/t/\([^ ]*\)\.pl .*Wstat.*|\1|p' "$out/tap.log")
+	for test in $names; do
+		sed -n 's/^[^)]*) not ok [0-9]* - //p' "$out/log/regress_log_$test" | paste -sd ';' |
+			sed "s|^|failed: test/t/$test.pl: |; s|: \$|: it died|" >>"$out/failed"
+	done
+	[ -n "$names" ] || echo "failed: prove itself" >>"$out/failed"
 	for test in ${names:-"*"}; do
 		for log in "$out/log/regress_log_"$test "$out/log/"${test}_*.log; do
 			show "$log" 60
@@ -83,5 +92,6 @@ regress isolation "$tools/isolation/pg_isolation_regress" test/isolation ${ISOLA
 tap ${TAP-$(ls test/t/*.pl 2>/dev/null)}
 
 stop_service
+cat "$out/failed"
 echo "$passed passed, $failed failed"
 [ $failed = 0 ] && [ $passed -gt 0 ]

@@ -1,5 +1,6 @@
 #!/bin/sh
-# deps.sh: installs what build, tests and demo need and what this machine lacks.
+# deps.sh [PACKAGE...]: installs what build, tests and demo need, and these packages,
+# as far as this machine lacks them.
 # Debian packages only.  Says nothing and needs no rights if nothing is missing.
 set -eu
 
@@ -16,7 +17,7 @@ installed()
 pg_config=${PG_CONFIG:-pg_config}
 major=$("$pg_config" --version 2>/dev/null | sed 's/^PostgreSQL \([0-9]*\).*/\1/') || major=
 missing=
-for package in gcc make libc6-dev pkg-config libcurl4-openssl-dev libjson-c-dev libipc-run-perl; do
+for package in gcc make libc6-dev pkg-config libcurl4-openssl-dev libjson-c-dev libipc-run-perl "$@"; do
 	installed $package || missing="$missing $package"
 done
 

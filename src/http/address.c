@@ -2,14 +2,15 @@
  * address.c
  *	  Addresses: canonical form, ranges, and which of them are public.
  *
- * Everything here is called from callbacks of libcurl: no palloc, no error.
+ * Everything here is called from callbacks of libcurl; no postgres.h: see host.h.
  */
-#include "postgres.h"
+#include "http/host.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <string.h>
 
-#include "http/transfer.h"
+#define lengthof(array) ((int) (sizeof(array) / sizeof((array)[0])))
 
 typedef struct AddressRange
 {

@@ -2,10 +2,10 @@
  * transfer.h
  *	  What the files of the room share with each other and nobody else.
  *
- * allow.c decides who may be contacted, address.c knows addresses, url.c
- * reads URLs, easy.c configures a libcurl handle and judges how it ended,
- * sockets.c keeps the WaitEventSet in step with libcurl's sockets, pool.c
- * and turn.c run the transfers, request.c is their face to the other rooms.
+ * allow.c decides who may be contacted, by what host.h knows; easy.c configures
+ * a libcurl handle and judges how it ended, sockets.c keeps the WaitEventSet in
+ * step with libcurl's sockets, pool.c and turn.c run the transfers, request.c
+ * is their face to the other rooms.
  *
  * Memory: an HttpTransfer is malloc'd, because callbacks of libcurl write to
  * it and may outlive the request (see http_pool_detach()).  The request's
@@ -18,30 +18,14 @@
 #include <signal.h>
 #include <sys/socket.h>
 
+#include "http/host.h"
 #include "http/pool.h"
 #include "lib/ilist.h"
 #include "storage/latch.h"
 
-#define HTTP_MAX_HOST		256
 #define HTTP_MAX_HEADERS	65536	/* bytes of response headers accepted */
 #define HTTP_MAX_REASON		512
 #define HTTP_MAX_BODY		(16 * 1024 * 1024)
-
-/* An address in canonical form: an IPv4 address mapped into IPv6 is IPv4. */
-typedef struct HttpAddress
-{
-	bool		v6;
-	unsigned char bytes[16];	/* the first 4 if not v6 */
-} HttpAddress;
-
-typedef struct HttpUrl
-{
-	bool		https;
-	bool		literal;		/* the host is an address */
-	int			port;
-	HttpAddress address;		/* if literal */
-	char		host[HTTP_MAX_HOST];	/* lower case, no brackets, no final dot */
-} HttpUrl;
 
 /* A growing malloc'd string; data is NULL until something was appended. */
 typedef struct HttpBuffer
@@ -133,15 +117,6 @@ struct HttpPool
 	int			kept_sockets;
 	int			reserved_fds;	/* of these, what fd.c knows of */
 };
-
-/* address.c */
-extern bool http_address_from_text(const char *text, HttpAddress *address);
-extern bool http_address_from_sockaddr(const struct sockaddr *from, HttpAddress *address);
-extern bool http_address_within(const HttpAddress *address, const HttpAddress *net, int bits);
-extern bool http_address_is_public(const HttpAddress *address);
-
-/* url.c: false, and what is wrong with it as static texts (hint may be NULL) */
-extern bool http_url_parse(const char *text, HttpUrl *url, const char **problem, const char **hint);
 
 /* allow.c: NULL, or why not as static text.  Safe in callbacks. */
 extern void http_allow_init(void);

@@ -5,14 +5,48 @@
  * libcurl's own parser does it, so that nothing can look like one host to us
  * and like another to the code that connects: it also turns numeric forms
  * such as 0x7f000001 into dotted ones.
+ *
+ * No postgres.h: see host.h.
  */
-#include "postgres.h"
+#include "http/host.h"
 
-#include "http/transfer.h"
+#include <curl/curl.h>
+#include <stdlib.h>
+#include <string.h>
 
 static bool url_read_part(CURLU *handle, CURLUPart part, unsigned int flags,
 						  char *buffer, size_t size);
 static bool url_read_host(CURLU *handle, HttpUrl *url);
+
+char
+http_lower(char c)
+{
+	return c >= 'A' && c <= 'Z' ? (char) (c + ('a' - 'A')) : c;
+}
+
+bool
+http_ends_in_number(const char *host)
+{
+	const char *label = strrchr(host, '.');
+
+	label = label ? label + 1 : host;
+	return *label >= '0' && *label <= '9' &&
+		(strspn(label, "0123456789") == strlen(label) || strncmp(label, "0x", 2) == 0);
+}
+
+/* libcurl has undone percent-encoding; bytes above ASCII are international names. */
+static bool
+url_is_name(const char *host)
+{
+	for (const char *p = host; *p; p++)
+	{
+		if (*p == '.' ? p[1] == '.' || p[1] == '\0' :
+			!(*p >= 'a' && *p <= 'z') && !(*p >= '0' && *p <= '9') &&
+			*p != '-' && *p != '_' && (*p & 0x80) == 0)
+			return false;
+	}
+	return !http_ends_in_number(host);
+}
 
 bool
 http_url_parse(const char *text, HttpUrl *url, const char **problem, const char **hint)
@@ -53,6 +87,8 @@ http_url_parse(const char *text, HttpUrl *url, const char **problem, const char 
 		url->https = strcmp(part, "https") == 0;
 		if (!url_read_host(handle, url))
 			*problem = "its host name is empty or too long";
+		else if (!url->literal && !url_is_name(url->host))
+			*problem = "its host is neither a name nor an address";
 		else if (!url_read_part(handle, CURLUPART_PORT, CURLU_DEFAULT_PORT, part, sizeof(part)))
 			*problem = "its port is not readable";
 		else
@@ -70,7 +106,9 @@ url_read_part(CURLU *handle, CURLUPart part, unsigned int flags, char *buffer, s
 
 	if (curl_url_get(handle, part, &value, flags) != CURLUE_OK)
 		return false;
-	fits = strlcpy(buffer, value, size) < size;
+	fits = strlen(value) < size;
+	if (fits)
+		strcpy(buffer, value);
 	curl_free(value);
 	return fits;
 }
@@ -95,7 +133,7 @@ url_read_host(CURLU *handle, HttpUrl *url)
 		host[len - 1] = '\0';
 
 	for (size_t i = 0; start[i] != '\0'; i++)
-		url->host[i] = pg_ascii_tolower((unsigned char) start[i]);
+		url->host[i] = http_lower(start[i]);
 	url->literal = http_address_from_text(url->host, &url->address);
 	return url->host[0] != '\0';
 }

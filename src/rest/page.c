@@ -24,6 +24,7 @@
 
 #include "common/hashfn.h"
 #include "core/errors.h"
+#include "rest/link.h"
 #include "rest/rest.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -287,57 +288,14 @@ pager_next_text(RestPager *pager)
 	return text == NULL || text[0] == '\0' ? NULL : text;
 }
 
-/* The target of rel="next" in a Link header (RFC 8288), or NULL. */
-static char *
-pager_link_target(const char *line, size_t length)
-{
-	const char *end = line + length;
-	const char *p = line;
-
-	while ((p = memchr(p, '<', end - p)) != NULL)
-	{
-		const char *close = memchr(p, '>', end - p);
-		const char *stop;
-		char	   *parameters;
-
-		if (close == NULL)
-			break;
-		stop = memchr(close, '<', end - close);
-		parameters = pnstrdup(close + 1, (stop ? stop : end) - close - 1);
-		for (char *rel = parameters; (rel = strstr(rel, "rel=")) != NULL; rel += 4)
-		{
-			char	   *name = rel + 4;
-
-			name += *name == '"';
-			if (pg_strncasecmp(name, "next", 4) == 0 && strchr("\" ;,", name[4]) != NULL)
-				return pnstrdup(p + 1, close - p - 1);
-		}
-		p = close;
-	}
-	return NULL;
-}
-
-/* There may be several Link headers. */
+/* The target of rel="next" in the Link headers, or NULL. */
 static char *
 pager_next_link(RestPager *pager)
 {
-	const char *line = pager->request->headers;
+	size_t		length;
+	const char *target = pager->request->headers ? rest_link_next(pager->request->headers, &length) : NULL;
 
-	while (line != NULL && *line != '\0')
-	{
-		size_t		length = strcspn(line, "\r\n");
-
-		if (length > 5 && pg_strncasecmp(line, "link:", 5) == 0)
-		{
-			char	   *target = pager_link_target(line, length);
-
-			if (target != NULL)
-				return target;
-		}
-		line += length;
-		line += strspn(line, "\r\n");
-	}
-	return NULL;
+	return target ? pnstrdup(target, length) : NULL;
 }
 
 /* base_url, path, fixed query, page size and, if there is one, the place. */

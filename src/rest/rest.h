@@ -7,6 +7,7 @@
  *
  *		option.c	handler and validator
  *		url.c		URLs that an API hands us: resolved, kept on the origin
+ *		link.c		Link headers, for the next page
  *		fetch.c		one page: request, waiting, refusals, JSON
  *		page.c		page after page, record after record
  *		convert.c	a record to a row

@@ -140,18 +140,19 @@ cron_next_local(const Cron *cron, int64_t from, int64_t limit, int64_t *found)
 	return false;
 }
 
-/* The weekday alone never prevents a match: every date falls on every weekday in 400 years. */
+/* In 400 years every date, 29 February too, falls on every weekday; one leap year and one other show all dates. */
 bool
 cron_has_day(const Cron *cron)
 {
-	bool		weekday_alone = !cron->any_day && !cron->any_weekday &&
-		(cron->weekday | cron->last_weekday) != 0;
+	for (int64_t year = 2000; year <= 2001; year++)
+		for (int month = 1; month <= 12; month++)
+			for (int day = 1; day <= month_days(year, month); day++)
+				for (int weekday = 0; weekday < 7; weekday++)
+				{
+					Civil		civil = {year, month, day, weekday};
 
-	if (weekday_alone || cron->last_day)
-		return true;
-	for (int month = 1; month <= 12; month++)
-		for (int day = 1; has_bit(cron->month, month) && day <= month_days(2000, month); day++)
-			if (has_bit(cron->day, day))
-				return true;
+					if (day_matches(cron, &civil))
+						return true;
+				}
 	return false;
 }

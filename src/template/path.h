@@ -1,6 +1,6 @@
 /*
  * path.h
- *	  The grammars of the room as plain C: dotted paths and templates.
+ *	  The grammars of the room as plain C: dotted paths, templates, and values in URLs.
  *
  * No palloc, no ereport, no postgres.h: what reads untrusted or hand-written
  * text is small, shared by the readers of jsonb and of json-c, and can be
@@ -45,5 +45,11 @@ typedef struct TemplatePiece
 
 /* PATH_STEP: a piece; PATH_MALFORMED: a brace without its pair, an empty name. */
 extern PathResult template_next(const char **template, TemplatePiece *piece);
+
+/* escape.c: percent-encodes value; out has room for three times its length and a NUL.  The length written. */
+extern size_t escape_url(const char *value, char *out);
+
+/* The first "." or ".." between the slashes of a URL's path, its length in *len; NULL: there is none. */
+extern const char *escape_walking_segment(const char *url, size_t *len);
 
 #endif							/* ACTIVATE_PATH_H */

@@ -1,12 +1,6 @@
 /*
  * url.c
  *	  Templates of URLs and headers, and query strings.
- *
- * What a row's value can do to a URL is decided here: everything that is not
- * unreserved in RFC 3986 is percent-encoded, so that no value adds a segment,
- * a query or a fragment; "." and "..", which encoding cannot disarm because
- * clients and servers resolve them, and empty values, which would turn
- * "/contacts/7" into the collection itself, are refused.
  */
 #include "postgres.h"
 
@@ -20,14 +14,8 @@ url_append_encoded(StringInfo out, const char *value)
 {
 	char	   *utf8 = pg_server_to_any(value, strlen(value), PG_UTF8);
 
-	for (const unsigned char *p = (const unsigned char *) utf8; *p; p++)
-	{
-		if ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') ||
-			(*p >= '0' && *p <= '9') || strchr("-._~", *p))
-			appendStringInfoChar(out, *p);
-		else
-			appendStringInfo(out, "%%%02X", *p);
-	}
+	enlargeStringInfo(out, 3 * strlen(utf8));
+	out->len += (int) escape_url(utf8, out->data + out->len);
 	if (utf8 != value)
 		pfree(utf8);
 }
@@ -45,22 +33,15 @@ template_malformed(const char *template)
 static void
 url_check_segments(const char *url, const char *template)
 {
-	const char *p = url;
+	size_t		len;
+	const char *segment = escape_walking_segment(url, &len);
 
-	while (*p && *p != '?')
-	{
-		size_t		len = strcspn(p, "/?");
-
-		if ((len == 1 && p[0] == '.') || (len == 2 && p[0] == '.' && p[1] == '.'))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("the URL path made from \"%s\" has a segment \"%.*s\"",
-							template, (int) len, p),
-					 errhint("A value in a URL path can be neither empty nor \".\" nor \"..\".")));
-		p += len;
-		if (*p == '/')
-			p++;
-	}
+	if (segment != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the URL path made from \"%s\" has a segment \"%.*s\"",
+						template, (int) len, segment),
+				 errhint("A value in a URL path can be neither empty nor \".\" nor \"..\".")));
 }
 
 char *
