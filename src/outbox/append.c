@@ -176,7 +176,7 @@ outbox_push(OutboxRow row)
 
 	outbox_touch(row.sync);
 	outbox_follow_extension();
-	if (row.op == OUTBOX_CHANGE && row.body == NULL && outbox_is_known(&row))
+	if ((row.op == OUTBOX_TRUNCATE || (row.op == OUTBOX_CHANGE && row.body == NULL)) && outbox_is_known(&row))
 		return;
 
 	if (state->nrows - outbox_level()->first_row >= OUTBOX_BATCH)
