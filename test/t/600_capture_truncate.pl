@@ -93,7 +93,7 @@ subtest 'order' => sub {
 
 # More than is in memory at once stands before it; all of these rows are gone when they are rendered.
 subtest 'behind others' => sub {
-	my $id = mirror('behind', 6000);
+	my $id = mirror('behind', 6000, 'mirror', '{"max_delete_percent": 100}');
 
 	sql("SELECT activate_pause('behind')");
 	sql("UPDATE behind SET v = 'b' WHERE id <= 3000");
