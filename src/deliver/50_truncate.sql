@@ -3,7 +3,7 @@
 
 -- API: Private.  The row lock keeps activate_run(full => true), which removes
 -- the intent, from doing so between two looks.  "upto" is NULL with the last keys.
-CREATE FUNCTION activate._truncate_step(sync bigint, after jsonb, busy jsonb[], perhaps bigint, batch integer,
+CREATE FUNCTION activate._truncate_step(sync bigint, before bigint, after jsonb, busy jsonb[], perhaps bigint, batch integer,
 	OUT marker bigint, OUT keys jsonb[], OUT upto jsonb)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, activate, pg_temp
@@ -19,6 +19,9 @@ BEGIN
 	IF NOT FOUND THEN
 		RETURN;
 	END IF;
+	IF marker <> before THEN
+		after := NULL;
+	END IF;
 	-- {} comes before every other key
 	keys := ARRAY(SELECT s.key FROM activate._sent s
 		 WHERE s.sync = _truncate_step.sync AND s.key > coalesce(after, '{}') ORDER BY s.key LIMIT batch);
@@ -30,9 +33,9 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION activate._truncate_step(bigint, jsonb, jsonb[], bigint, integer) IS
+COMMENT ON FUNCTION activate._truncate_step(bigint, bigint, jsonb, jsonb[], bigint, integer) IS
 	'private: the oldest TRUNCATE of a sync, and the next keys that its target may hold';
-REVOKE ALL ON FUNCTION activate._truncate_step(bigint, jsonb, jsonb[], bigint, integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION activate._truncate_step(bigint, bigint, jsonb, jsonb[], bigint, integer) FROM PUBLIC;
 
 -- API: Private.  They have the number of the transaction that truncated: who waits for what it saw sees them.
 CREATE FUNCTION activate._truncate_hold(sync bigint, marker bigint, gone jsonb[], finished boolean) RETURNS bigint

@@ -84,7 +84,6 @@ after_error(ClaimWork *work, const DeliverError *error)
 		outbox_cursor_reset(&work->sync->cursor);
 		work->sync->more = true;
 	}
-	deliver_truncate_again(work->sync);
 	if (deliver_error_is_transient(error->sqlstate))
 		deliver_sync_rest(work->sync, error);
 	else

@@ -178,7 +178,8 @@ typedef struct DeliverSync
 	OutboxCursor cursor;
 	char	   *judged;			/* pg_snapshot: transactions that it shows were judged; NULL: none */
 	bool		truncated;		/* the outbox has OUTBOX_TRUNCATE: nothing is rendered until it is worked off */
-	Jsonb	   *truncated_upto; /* last key of _sent looked at; NULL: none */
+	int64		truncated_id;	/* the intent that is being worked off */
+	Jsonb	   *truncated_upto; /* for it, the last key of _sent looked at; NULL: none */
 	HTAB	   *entries;
 	dlist_head	fresh;
 	dlist_head	ready[DELIVER_READY_LISTS];
@@ -362,7 +363,8 @@ typedef struct HeldWork
 {
 	char	   *judged;			/* pg_snapshot, in engine->turn; NULL: nothing was asked */
 	bool		any;			/* intents became held */
-	bool		expanded;		/* a TRUNCATE is worked off */
+	int64		truncate;		/* a TRUNCATE was looked into; 0: none */
+	Jsonb	   *truncate_upto;	/* so far, in engine->turn; NULL: to the end */
 	List	   *told;			/* lines for the log */
 } HeldWork;
 
@@ -373,7 +375,7 @@ extern Datum deliver_held_gone(DeliverSync *sync, Datum keys);
 
 /* truncate.c: the deletes of a TRUNCATE, which are always held */
 extern void deliver_truncate_step(HeldWork *held, DeliverSync *sync);
-extern void deliver_truncate_again(DeliverSync *sync);
+extern void deliver_truncate_done(const HeldWork *held, DeliverSync *sync);
 
 /* message.c */
 typedef struct DeliverKnown

@@ -102,7 +102,8 @@ deliver_held_done(HeldWork *held, DeliverSync *sync)
 				 errhint("activate_run(..., full => true) lets them go, activate_discard(..., 'held') drops them.")));
 	if (held->any)
 		deliver_queue_forget(sync);
-	if (held->any || held->expanded)
+	deliver_truncate_done(held, sync);
+	if (held->any || (held->truncate != 0 && held->truncate_upto == NULL))
 		ConditionVariableBroadcast(&engine->database->settled);
 }
 

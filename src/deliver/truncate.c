@@ -24,109 +24,102 @@
 /* Keys looked at in a turn. */
 #define TRUNCATE_BATCH	5000
 
-typedef struct TruncateStep
-{
-	int64		marker;			/* id of the intent; 0: there is none */
-	Datum		keys;			/* jsonb[], to be looked for in the source */
-	Jsonb	   *upto;			/* the last of them in activate._sent; NULL: these are the last */
-} TruncateStep;
+static Datum next_keys(HeldWork *held, DeliverSync *sync);
+static void hold_gone(HeldWork *held, DeliverSync *sync, Datum keys);
 
-static void next_step(DeliverSync *sync, TruncateStep *step);
-static void hold_gone(HeldWork *held, DeliverSync *sync, const TruncateStep *step);
-
-/* In the claim's transaction; if that fails, deliver_truncate_again(). */
+/* In the claim's transaction; deliver_held_done() after it. */
 void
 deliver_truncate_step(HeldWork *held, DeliverSync *sync)
 {
-	TruncateStep step = {0};
+	Datum		keys;
 
-	if (sync->truncated_upto == NULL)
-		deliver_queue_unrender(sync);
-	next_step(sync, &step);
-	if (step.marker != 0)
-		hold_gone(held, sync, &step);
+	deliver_queue_unrender(sync);
+	keys = next_keys(held, sync);
+	if (held->truncate != 0)
+		hold_gone(held, sync, keys);
 	else
 		sync->truncated = false;
-
-	if (sync->truncated_upto)
-		pfree(sync->truncated_upto);
-	sync->truncated_upto = NULL;
-	if (step.upto)
-		sync->truncated_upto = memcpy(MemoryContextAlloc(sync->context, VARSIZE(step.upto)),
-									  step.upto, VARSIZE(step.upto));
 }
 
-/* From the beginning: what is held already is not held twice. */
+/* It is committed. */
 void
-deliver_truncate_again(DeliverSync *sync)
+deliver_truncate_done(const HeldWork *held, DeliverSync *sync)
 {
 	if (sync->truncated_upto)
 		pfree(sync->truncated_upto);
 	sync->truncated_upto = NULL;
+	sync->truncated_id = held->truncate;
+	if (held->truncate_upto)
+		sync->truncated_upto = memcpy(MemoryContextAlloc(sync->context, VARSIZE(held->truncate_upto)),
+									  held->truncate_upto, VARSIZE(held->truncate_upto));
 }
 
-/* The first time with those keys that the target may hold though activate._sent does not say so. */
-static void
-next_step(DeliverSync *sync, TruncateStep *step)
+/*
+ * jsonb[]: keys to be looked for in the source.  The first time with those that
+ * the target may hold though activate._sent does not say so.
+ */
+static Datum
+next_keys(HeldWork *held, DeliverSync *sync)
 {
 	IdentityScope scope;
-	Oid			types[5] = {INT8OID, JSONBOID, JSONBARRAYOID, INT8OID, INT4OID};
-	Datum		values[5];
+	Oid			types[6] = {INT8OID, INT8OID, JSONBOID, JSONBARRAYOID, INT8OID, INT4OID};
+	Datum		values[6];
 	MemoryContext caller = CurrentMemoryContext;
-	MemoryContext previous;
 	bool		isnull;
-	Datum		value;
+	Datum		marker;
+	Datum		keys = (Datum) 0;
 
 	values[0] = Int64GetDatum(sync->id);
-	values[1] = JsonbPGetDatum(sync->truncated_upto);
-	values[2] = PointerGetDatum(deliver_queue_busy_keys(sync));
-	values[3] = Int64GetDatum(engine->horizon_before);
-	values[4] = Int32GetDatum(TRUNCATE_BATCH);
+	values[1] = Int64GetDatum(sync->truncated_id);
+	values[2] = JsonbPGetDatum(sync->truncated_upto);
+	values[3] = PointerGetDatum(deliver_queue_busy_keys(sync));
+	values[4] = Int64GetDatum(engine->horizon_before);
+	values[5] = Int32GetDatum(TRUNCATE_BATCH);
 	identity_enter_extension(&scope);
 	SPI_connect();
-	SPI_execute_with_args("SELECT marker, keys, upto FROM activate._truncate_step($1, $2, $3, $4, $5)",
-						  5, types, values, sync->truncated_upto ? NULL : " n   ", false, 1);
-	previous = MemoryContextSwitchTo(caller);
-	value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	SPI_execute_with_args("SELECT marker, keys, upto FROM activate._truncate_step($1, $2, $3, $4, $5, $6)",
+						  6, types, values, sync->truncated_upto ? NULL : "  n   ", false, 1);
+	marker = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	if (!isnull)
 	{
-		step->marker = DatumGetInt64(value);
-		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull);
-		step->keys = PointerGetDatum(DatumGetArrayTypePCopy(value));
+		Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull);
+		MemoryContext previous = MemoryContextSwitchTo(caller);
+
+		held->truncate = DatumGetInt64(marker);
+		keys = PointerGetDatum(DatumGetArrayTypePCopy(value));
+		MemoryContextSwitchTo(engine->turn);
 		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull);
-		step->upto = isnull ? NULL : DatumGetJsonbPCopy(value);
+		held->truncate_upto = isnull ? NULL : DatumGetJsonbPCopy(value);
+		MemoryContextSwitchTo(previous);
 	}
-	MemoryContextSwitchTo(previous);
 	SPI_finish();
 	identity_leave(&scope);
+	return keys;
 }
 
+/* Those of the keys that the source does not have. */
 static void
-hold_gone(HeldWork *held, DeliverSync *sync, const TruncateStep *step)
+hold_gone(HeldWork *held, DeliverSync *sync, Datum keys)
 {
-	const Sync *declared = sync->declaration->sync;
 	Oid			types[4] = {INT8OID, INT8OID, JSONBARRAYOID, BOOLOID};
-	Datum		values[4] = {Int64GetDatum(sync->id), Int64GetDatum(step->marker), (Datum) 0,
-	BoolGetDatum(step->upto == NULL)};
+	Datum		values[4];
 	bool		isnull;
 	int64		total;
 	MemoryContext previous;
 
+	values[0] = Int64GetDatum(sync->id);
+	values[1] = Int64GetDatum(held->truncate);
 	/* declared anew since: what is gone stays */
-	if (!deliver_held_applies(sync))
-		values[2] = PointerGetDatum(construct_empty_array(JSONBOID));
-	else
-		values[2] = deliver_held_gone(sync, step->keys);
+	values[2] = deliver_held_applies(sync) ? deliver_held_gone(sync, keys) :
+		PointerGetDatum(construct_empty_array(JSONBOID));
+	values[3] = BoolGetDatum(held->truncate_upto == NULL);
 	total = DatumGetInt64(own_value("SELECT activate._truncate_hold($1, $2, $3, $4)", 4, types, values,
 											NULL, &isnull));
-	if (step->upto != NULL)
-		return;
-	held->expanded = true;
 	if (total == 0)
 		return;
 	previous = MemoryContextSwitchTo(engine->turn);
 	held->told = lappend(held->told,
 						 psprintf("activate: sync \"%s\" holds " INT64_FORMAT " deletes of a TRUNCATE",
-								  declared->name, total));
+								  sync->declaration->sync->name, total));
 	MemoryContextSwitchTo(previous);
 }

@@ -153,6 +153,8 @@ subtest 'the yes comes first' => sub {
 	sql('TRUNCATE eager');
 	sql("BEGIN; TRUNCATE eager; SELECT activate_run('eager', full => true); COMMIT");
 	is(sql("SELECT string_agg(DISTINCT op, ' ') || bool_or(held) FROM activate.outbox WHERE sync = $id"), 'deletefalse', 'the run has planned the deletes itself');
+	sql("BEGIN; SELECT activate_run('eager', full => true); TRUNCATE eager; SELECT activate_run('eager', full => true); TRUNCATE eager; COMMIT");
+	is(sql("SELECT activate_discard('eager', 'op = ''truncate''')"), 1, 'TRUNCATE after it is another one, which can be discarded');
 	sql("SELECT activate_resume('eager')");
 	ok(delivered($node, 'eager'), 'nothing is held after it');
 	is(deletes('eager'), 30, 'all deleted');
