@@ -96,6 +96,8 @@ capture_changed(CaptureEntry *entry, Relation relation, TupleTableSlot *slot, bo
 
 	if (has_null)
 		capture_reject(entry->sync, key, "null_key", "a column of the key is NULL", is_update);
+	else if (entry->late)
+		capture_event_late(entry, key);
 	else if (entry->sync->mode == SYNC_APPEND)
 		capture_event(entry, relation, key, slot);
 	else

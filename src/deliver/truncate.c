@@ -103,7 +103,6 @@ hold_gone(HeldWork *held, DeliverSync *sync, Datum keys)
 {
 	Oid			types[4] = {INT8OID, INT8OID, JSONBARRAYOID, BOOLOID};
 	Datum		values[4];
-	bool		isnull;
 	int64		total;
 	MemoryContext previous;
 
@@ -113,8 +112,7 @@ hold_gone(HeldWork *held, DeliverSync *sync, Datum keys)
 	values[2] = deliver_held_applies(sync) ? deliver_held_gone(sync, keys) :
 		PointerGetDatum(construct_empty_array(JSONBOID));
 	values[3] = BoolGetDatum(held->truncate_upto == NULL);
-	total = DatumGetInt64(own_value("SELECT activate._truncate_hold($1, $2, $3, $4)", 4, types, values,
-											NULL, &isnull));
+	total = own_int64("SELECT activate._truncate_hold($1, $2, $3, $4)", 4, types, values);
 	if (total == 0)
 		return;
 	previous = MemoryContextSwitchTo(engine->turn);
