@@ -98,7 +98,7 @@ CREATE TABLE activate._outbox
 	forced			boolean NOT NULL DEFAULT false,
 	held			boolean NOT NULL DEFAULT false,
 	run				bigint,
-	writer			name,
+	writer			text,
 	enqueued_at		timestamptz NOT NULL,
 	key				jsonb NOT NULL,
 	body			jsonb,
