@@ -139,6 +139,19 @@ SELECT count(*) FROM taken('cap_child');
 UPDATE cap_parent SET id = 5 WHERE id = 1;
 DELETE FROM cap_parent WHERE id = 2;
 SELECT key FROM taken('cap_child');
+CREATE TABLE cap_orphan (parent int DEFAULT 0 REFERENCES cap_parent ON DELETE SET NULL ON UPDATE SET DEFAULT, id int PRIMARY KEY);
+CREATE TABLE cap_twin (id int PRIMARY KEY REFERENCES cap_parent ON UPDATE CASCADE);
+SELECT declare('cap_orphan', 'cap_orphan', 'caphook.change', 'capture => ''trigger''') > 0;
+SELECT declare('cap_twin', 'cap_twin', 'caphook.change', 'capture => ''trigger''') > 0;
+INSERT INTO cap_parent VALUES (0), (6), (7), (8);
+INSERT INTO cap_orphan VALUES (6, 21), (7, 22);
+INSERT INTO cap_twin VALUES (8);
+SELECT count(*) FROM taken('cap_orphan') UNION ALL SELECT count(*) FROM taken('cap_twin');
+DELETE FROM cap_parent WHERE id = 6;
+UPDATE cap_parent SET id = id + 10 WHERE id IN (7, 8);
+SELECT key FROM taken('cap_orphan');
+SELECT key FROM taken('cap_twin');				-- the key itself
+TABLE cap_orphan;
 -- of a partitioned table, also by its leaf
 CREATE TABLE cap_parted (junk int, id int PRIMARY KEY, v text) PARTITION BY RANGE (id);
 CREATE TABLE cap_leaf (v text, id int NOT NULL, junk int);
@@ -471,7 +484,7 @@ SELECT count(activate_drop(name)) AS dropped FROM activate.sync WHERE target = '
 SELECT count(*) FROM pg_trigger t WHERE t.tgname LIKE 'activate%' AND t.tgrelid::regclass::text LIKE 'cap%';
 SELECT count(*) FROM (SELECT sync FROM activate._seen UNION ALL SELECT sync FROM activate._watermark UNION ALL SELECT sync FROM activate._outbox
 	UNION ALL SELECT sync FROM activate._sent UNION ALL SELECT sync FROM activate.rejection) x WHERE sync NOT IN (SELECT id FROM activate.sync);
-DROP TABLE cap, cap_alter, cap_bad, cap_child, cap_parent, cap_parted, cap_defer, cap_doc, cap_event, cap_kinds, cap_log, cap_names, cap_null, cap_src CASCADE;
+DROP TABLE cap, cap_alter, cap_bad, cap_child, cap_orphan, cap_twin, cap_parent, cap_parted, cap_defer, cap_doc, cap_event, cap_kinds, cap_log, cap_names, cap_null, cap_src CASCADE;
 DROP FUNCTION cap_joins, cap_key, declare, last_run, run, taken;
 DROP TYPE cap_mood, cap_pair, cap_positive;
 DROP SERVER caphook CASCADE;

@@ -76,6 +76,13 @@ SELECT count(*) FROM pending;
 COMMIT;
 SELECT key FROM pending;
 DELETE FROM activate._outbox WHERE sync = :sync;
+-- or is prepared
+BEGIN;
+INSERT INTO ob_other VALUES (2);
+PREPARE TRANSACTION 'ob late';
+COMMIT PREPARED 'ob late';
+SELECT key FROM pending;
+DELETE FROM activate._outbox WHERE sync = :sync;
 
 -- COPY, and more rows than are buffered; each batch has its own ids, growing
 COPY ob FROM STDIN;

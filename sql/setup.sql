@@ -60,6 +60,9 @@ SELECT activate_sync('setup hook', 'source', 'setup_hook.change', capture => 'tr
 SELECT activate_sync('setup table', 'source', 'target') > 0 AS declared;
 -- what is made at run time is no member of the extension
 SELECT object FROM member WHERE object ~ 'setup|source|target' AND object !~ 'activate[._]';
+CREATE TABLE parted (id int PRIMARY KEY) PARTITION BY RANGE (id);
+CREATE TABLE leaf PARTITION OF parted DEFAULT;
+SELECT activate_sync('setup parted', 'parted', 'setup_hook.change', capture => 'trigger') > 0 AS declared;
 \set VERBOSITY terse
 DROP EXTENSION activate;
 \set VERBOSITY default
@@ -67,10 +70,12 @@ SET client_min_messages = warning;
 DROP EXTENSION activate CASCADE;
 RESET client_min_messages;
 SELECT count(*) AS servers FROM pg_foreign_server WHERE srvname = 'setup_hook';
-SELECT count(*) AS triggers FROM pg_trigger WHERE tgrelid = 'source'::regclass;
+SELECT count(*) AS triggers FROM pg_trigger WHERE tgrelid IN ('source'::regclass, 'parted'::regclass, 'leaf'::regclass);
 SELECT count(*) AS event_triggers FROM pg_event_trigger WHERE evtname LIKE 'activate%';
 SELECT to_regnamespace('activate') AS schema, to_regclass('target') AS target;
 INSERT INTO source VALUES (1, 'still a table');
+INSERT INTO parted VALUES (1);
+TRUNCATE leaf;
 CREATE EXTENSION activate SCHEMA public;
 SELECT count(*) AS syncs FROM activate.sync;
 SET client_min_messages = warning;

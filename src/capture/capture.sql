@@ -38,13 +38,13 @@ COMMENT ON FUNCTION activate._capture_reject(bigint, jsonb, text, text, boolean)
 REVOKE ALL ON FUNCTION activate._capture_reject(bigint, jsonb, text, text, boolean) FROM PUBLIC;
 
 -- API: Private.  So that a later run does not take the row for a new one; marks are those of _append_sql().
+-- Without a key it is one that nobody else writes: writers of equal rows do not wait for each other.
 CREATE FUNCTION activate._capture_mark(sync bigint, key jsonb, hash bigint) RETURNS void
 LANGUAGE sql
 BEGIN ATOMIC
 	INSERT INTO activate._seen (sync, mark, value)
-	SELECT _capture_mark.sync, CASE WHEN _capture_mark.key <> '{}' THEN _capture_mark.key::text
-		ELSE format('%s#%s', hash, 1 + (SELECT count(*) FROM activate._seen n
-			WHERE n.sync = _capture_mark.sync AND n.mark >= format('%s#', hash) AND n.mark < format('%s$', hash))) END, ''
+	VALUES (_capture_mark.sync, CASE WHEN _capture_mark.key <> '{}' THEN _capture_mark.key::text
+		ELSE format('%s#%s', hash, gen_random_uuid()) END, '')
 	ON CONFLICT DO NOTHING;
 END;
 COMMENT ON FUNCTION activate._capture_mark(bigint, jsonb, bigint) IS 'private: a row of an append sync was captured';

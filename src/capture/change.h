@@ -54,6 +54,7 @@ typedef struct CaptureEntry
 	KeyColumn  *key;
 	char	   *event_sql;		/* append: renders the row, see event.c */
 	SPIPlanPtr	event;			/* the same, once it was needed */
+	bool		late;			/* append, but it cannot be rendered before activate_adopt() */
 	char	   *reason;			/* why rows cannot be captured; NULL: they can */
 } CaptureEntry;
 
@@ -62,6 +63,7 @@ extern CaptureEntry *capture_entry(int64 sync, Relation relation);
 /* event.c: append mode */
 extern void capture_event_prepare(CaptureEntry *entry);
 extern void capture_event(CaptureEntry *entry, Relation relation, Jsonb *key, TupleTableSlot *slot);
+extern void capture_event_late(const CaptureEntry *entry, Jsonb *key);
 
 /* trigger.c */
 extern void capture_reject(const Sync *sync, Jsonb *key, const char *code, const char *reason, bool once);

@@ -122,7 +122,7 @@ entry_load(CaptureEntry *entry, Relation relation)
 		{
 			entry->sync = sync;
 			entry->reason = entry_load_key(entry, relation);
-			if (entry->reason == NULL && sync->mode == SYNC_APPEND)
+			if (entry->reason == NULL && sync->mode == SYNC_APPEND && !entry->late)
 				capture_event_prepare(entry);
 		}
 	}
@@ -150,8 +150,9 @@ entry_load_key(CaptureEntry *entry, Relation relation)
 	Sync	   *sync = entry->sync;
 	Query	   *query = sync_tree(sync);
 
-	/* an event is rendered now, and its expressions may mean anything here */
-	if (sync->mode == SYNC_APPEND && entry_is_restored(sync, query))
+	/* an event would be rendered now, and its expressions may mean anything here */
+	entry->late = sync->mode == SYNC_APPEND && entry_is_restored(sync, query);
+	if (entry->late && sync->nkeys == 0)
 		return MemoryContextStrdup(entry->context, "its database was restored or upgraded and waits for activate_adopt()");
 	entry->key = MemoryContextAllocZero(entry->context, Max(sync->nkeys, 1) * sizeof(KeyColumn));
 	for (int i = 0; i < sync->nkeys; i++)

@@ -78,6 +78,14 @@ capture_event(CaptureEntry *entry, Relation relation, Jsonb *key, TupleTableSlot
 		event_mark(entry->sync, key, hash);
 }
 
+/* In a database that was restored or upgraded: the row as it will be when it can be rendered. */
+void
+capture_event_late(const CaptureEntry *entry, Jsonb *key)
+{
+	outbox_append(entry->sync->id, key, OUTBOX_CHANGE, NULL, 0, false);
+	event_mark(entry->sync, key, 0);
+}
+
 /* Q over one version of one row: its tableoid = $2 and its ctid = $1. */
 static char *
 event_query(const Sync *sync)

@@ -6,32 +6,46 @@
  * own its source.  That the source is a table, and that the sync's owner might
  * create a trigger on it, was checked at declaration.  ENABLE ALWAYS:
  * rows that a subscription applies count as well (SEMANTICS 6).
+ *
+ * The row trigger is the source's; PostgreSQL gives partitions clones of it,
+ * enabled alike, and takes them away.  For TRUNCATE each leaf has its own, and
+ * an event trigger follows what becomes of partitions.
  */
 #include "postgres.h"
 
 #include "capture/change.h"
-#include "commands/trigger.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/event_trigger.h"
+#include "core/compat.h"
+#include "nodes/parsenodes.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
-static void install_trigger(const Sync *sync, const char *suffix, const char *events, const char *each);
-static void remove_trigger(const Sync *sync, const char *suffix);
-static char *trigger_name(const Sync *sync, const char *suffix);
+static void follow_command(Node *command);
+static void follow(const RangeVar *partition);
 static char *source_name(const Sync *sync);
+static void run_commands(const char *query, int nargs, Oid *types, Datum *values);
 static void run_command(const char *command);
 
 void
 capture_install(const Sync *sync)
 {
 	IdentityScope scope;
+	Oid			type = REGCLASSOID;
+	Datum		source = ObjectIdGetDatum(sync->source_rel);
 
 	if (sync->capture != CAPTURE_TRIGGER)
 		return;
 	capture_remove(sync);
 	identity_enter_extension(&scope);
 	SPI_connect();
-	install_trigger(sync, "", "INSERT OR UPDATE OR DELETE", "ROW");
-	install_trigger(sync, "_truncate", "TRUNCATE", "STATEMENT");
+	run_command(psprintf("CREATE TRIGGER activate_" INT64_FORMAT " AFTER INSERT OR UPDATE OR DELETE ON %s"
+						 " FOR EACH ROW EXECUTE FUNCTION activate._capture('" INT64_FORMAT "')",
+						 sync->id, source_name(sync), sync->id));
+	run_command(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER activate_" INT64_FORMAT,
+						 source_name(sync), sync->id));
+	run_commands("SELECT activate._capture_truncate_sql($1)", 1, &type, &source);
 	SPI_finish();
 	identity_leave(&scope);
 }
@@ -40,42 +54,77 @@ void
 capture_remove(const Sync *sync)
 {
 	IdentityScope scope;
+	Oid			types[2] = {INT8OID, REGCLASSOID};
+	Datum		values[2] = {Int64GetDatum(sync->id), ObjectIdGetDatum(sync->source_rel)};
 
 	if (!OidIsValid(sync->source_rel))
 		return;
 	identity_enter_extension(&scope);
 	SPI_connect();
-	remove_trigger(sync, "");
-	remove_trigger(sync, "_truncate");
+	run_commands("SELECT activate._capture_remove_sql($1, $2)", 2, types, values);
 	SPI_finish();
 	identity_leave(&scope);
 }
 
-static void
-install_trigger(const Sync *sync, const char *suffix, const char *events, const char *each)
+/*
+ * After CREATE TABLE, ALTER TABLE and CREATE SCHEMA of anybody: nearly always
+ * it is enough to look at the command.
+ */
+ACTIVATE_FUNCTION(activate_capture_follow);
+Datum
+activate_capture_follow(PG_FUNCTION_ARGS)
 {
-	char	   *table = source_name(sync);
-	char	   *name = trigger_name(sync, suffix);
-
-	run_command(psprintf("CREATE TRIGGER %s AFTER %s ON %s FOR EACH %s EXECUTE FUNCTION activate._capture('"
-						 INT64_FORMAT "')", name, events, table, each, sync->id));
-	run_command(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER %s", table, name));
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_EVENT_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("activate._capture_follow() may only be called by its event trigger")));
+	follow_command(((EventTriggerData *) fcinfo->context)->parsetree);
+	PG_RETURN_NULL();
 }
 
 static void
-remove_trigger(const Sync *sync, const char *suffix)
+follow_command(Node *command)
 {
-	char	   *name = trigger_name(sync, suffix);
+	ListCell   *cell;
 
-	if (OidIsValid(get_trigger_oid(sync->source_rel, name, true)))
-		run_command(psprintf("DROP TRIGGER %s ON %s", name, source_name(sync)));
+	if (IsA(command, CreateStmt))
+	{
+		if (((CreateStmt *) command)->partbound != NULL)
+			follow(((CreateStmt *) command)->relation);
+	}
+	else if (IsA(command, CreateSchemaStmt))
+	{
+		foreach(cell, ((CreateSchemaStmt *) command)->schemaElts)
+			follow_command(lfirst(cell));
+	}
+	else if (IsA(command, AlterTableStmt))
+	{
+		foreach(cell, ((AlterTableStmt *) command)->cmds)
+		{
+			AlterTableCmd *action = lfirst_node(AlterTableCmd, cell);
+
+			if (action->subtype == AT_AttachPartition || action->subtype == AT_DetachPartition ||
+				action->subtype == AT_DetachPartitionFinalize)
+				follow(castNode(PartitionCmd, action->def)->name);
+		}
+	}
 }
 
-/* Needs no quotes. */
-static char *
-trigger_name(const Sync *sync, const char *suffix)
+/* Its lock is the command's. */
+static void
+follow(const RangeVar *partition)
 {
-	return psprintf("activate_" INT64_FORMAT "%s", sync->id, suffix);
+	IdentityScope scope;
+	Oid			type = REGCLASSOID;
+	Datum		relation = ObjectIdGetDatum(RangeVarGetRelid(partition, NoLock, true));
+
+	if (!OidIsValid(DatumGetObjectId(relation)) || !OidIsValid(identity_extension()))
+		return;
+	identity_enter_extension(&scope);
+	SPI_connect();
+	run_commands("SELECT activate._capture_truncate_sql($1)", 1, &type, &relation);
+	SPI_finish();
+	identity_leave(&scope);
 }
 
 static char *
@@ -83,6 +132,20 @@ source_name(const Sync *sync)
 {
 	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(sync->source_rel)),
 									  get_rel_name(sync->source_rel));
+}
+
+/* What the query says. */
+static void
+run_commands(const char *query, int nargs, Oid *types, Datum *values)
+{
+	SPITupleTable *commands;
+	uint64		n;
+
+	SPI_execute_with_args(query, nargs, types, values, NULL, false, 0);
+	commands = SPI_tuptable;
+	n = SPI_processed;
+	for (uint64 i = 0; i < n; i++)
+		run_command(SPI_getvalue(commands->vals[i], commands->tupdesc, 1));
 }
 
 static void

@@ -294,6 +294,8 @@ static void
 plan_event(CapturePlan *plan, HeapTuple row, TupleDesc desc)
 {
 	bool		replace = plan->sync->mode == SYNC_REPLACE;
+	bool		no_mark;
+	Datum		mark = SPI_getbinval(row, desc, COL_MARK, &no_mark);
 
 	if (!plan->known)
 	{
@@ -303,8 +305,8 @@ plan_event(CapturePlan *plan, HeapTuple row, TupleDesc desc)
 					  DatumGetJsonbP(row_value(row, desc, COL_BODY)), plan->run, plan->everything);
 	}
 	/* what is sent whole each run needs no memory */
-	if (!replace)
-		list_add(&plan->marked, row_value(row, desc, COL_MARK), row_value(row, desc, COL_VALUE), 0);
+	if (!replace && !no_mark)
+		list_add(&plan->marked, mark, row_value(row, desc, COL_VALUE), 0);
 }
 
 static void

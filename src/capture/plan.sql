@@ -94,9 +94,10 @@ COMMENT ON FUNCTION activate._diff_sql(bigint, text, text, text, boolean, boolea
 REVOKE ALL ON FUNCTION activate._diff_sql(bigint, text, text, text, boolean, boolean, boolean) FROM PUBLIC;
 
 -- API: Private.  Rows that are sent once, told apart by marks in
--- activate._seen: the key, or where there is none the hash and a number among
--- equal rows, and the cursor's value.  actions: r, x, y as above, e a new row, p
--- a mark that the cursor has left behind.
+-- activate._seen: the key, or where there is none the hash, and the cursor's
+-- value.  Without a key equal rows have a mark each, with anything behind #: as
+-- many as there are marks were taken.  actions: r, x, y as above, e a new row
+-- (mark: NULL if it has one), p a mark that the cursor has left behind.
 CREATE FUNCTION activate._append_sql(sync bigint, source text, keyed boolean, type text, watermark text, lag text,
 	everything boolean) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -104,26 +105,30 @@ BEGIN ATOMIC
 	SELECT format($sql$
 WITH raw AS MATERIALIZED (%1$s),
 marked AS (
-	SELECT raw.key, raw.bad, raw.r, raw.c, %2$s AS n,
-		%3$s || CASE WHEN raw.c IS NULL THEN '' ELSE '@' || raw.c::text END || %4$s AS mark
+	SELECT raw.key, raw.bad, raw.r, raw.c, %2$s AS n, %3$s || CASE WHEN raw.c IS NULL THEN '' ELSE '@' || raw.c::text END AS stem,
+		%4$s AS copy
 	  FROM raw),
+taken AS (SELECT %9$s AS stem, count(*) AS n FROM activate._seen g WHERE g.sync = %6$s GROUP BY 1),
 newest AS MATERIALIZED (SELECT %5$s AS c)
 SELECT 'r' AS action, NULL::jsonb AS key, NULL::bigint AS hash, (SELECT count(*) FROM raw) AS n, NULL::jsonb AS body,
 	(SELECT newest.c::text FROM newest) AS mark, NULL::text AS value
 UNION ALL
 SELECT CASE WHEN m.bad THEN 'x' WHEN m.n > 1 THEN 'y' ELSE 'e' END, m.key, NULL, 1,
-	CASE WHEN m.bad OR m.n > 1 THEN NULL ELSE to_jsonb(m.r) END, m.mark, coalesce(m.c::text, '')
-  FROM marked m LEFT JOIN (SELECT g.mark FROM activate._seen g WHERE g.sync = %6$s) s ON s.mark = m.mark
- WHERE s.mark IS NULL OR m.bad OR m.n > 1 OR %7$L::boolean
+	CASE WHEN m.bad OR m.n > 1 THEN NULL ELSE to_jsonb(m.r) END,
+	CASE WHEN m.copy > coalesce(t.n, 0) THEN m.stem || %10$s END, coalesce(m.c::text, '')
+  FROM marked m LEFT JOIN taken t ON t.stem = m.stem
+ WHERE m.copy > coalesce(t.n, 0) OR m.bad OR m.n > 1 OR %7$L::boolean
 UNION ALL
 SELECT 'p', NULL, NULL, 1, NULL, g.mark, NULL FROM activate._seen g, newest WHERE g.sync = %6$s AND %8$s$sql$,
 		source,
 		CASE WHEN keyed THEN 'count(*) OVER (PARTITION BY raw.key)' ELSE '1' END,
 		CASE WHEN keyed THEN 'raw.key::text' ELSE 'raw.hash::text' END,
-		CASE WHEN keyed THEN '''''' ELSE '''#'' || row_number() OVER (PARTITION BY raw.hash, raw.c)' END,
+		CASE WHEN keyed THEN '1' ELSE 'row_number() OVER (PARTITION BY raw.hash, raw.c)' END,
 		activate._newest_sql(type, watermark), _append_sql.sync, everything,
 		CASE WHEN type IS NULL THEN 'false'
-			ELSE activate._since_sql('newest.c', lag, format('nullif(g.value, '''')::%s', type), '<') END);
+			ELSE activate._since_sql('newest.c', lag, format('nullif(g.value, '''')::%s', type), '<') END,
+		CASE WHEN keyed THEN 'g.mark' ELSE 'regexp_replace(g.mark, ''#[^#]*$'', '''')' END,
+		CASE WHEN keyed THEN '''''' ELSE '''#'' || m.copy' END);
 END;
 COMMENT ON FUNCTION activate._append_sql(bigint, text, boolean, text, text, text, boolean) IS
 	'private: the statement that finds rows of a source that were not taken yet';

@@ -19,9 +19,6 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 
-/* Keys read at once when a table was truncated. */
-#define TRUNCATE_BATCH	1000
-
 static void capture_row(CaptureEntry *entry, TriggerData *data);
 static void capture_changed(CaptureEntry *entry, Relation relation, TupleTableSlot *slot, bool is_update);
 static bool same_key(const CaptureEntry *entry, TupleTableSlot *old, TupleTableSlot *new);
@@ -101,6 +98,8 @@ capture_changed(CaptureEntry *entry, Relation relation, TupleTableSlot *slot, bo
 
 	if (has_null)
 		capture_reject(entry->sync, key, "null_key", "a column of the key is NULL", is_update);
+	else if (entry->late)
+		capture_event_late(entry, key);
 	else if (entry->sync->mode == SYNC_APPEND)
 		capture_event(entry, relation, key, slot);
 	else
@@ -129,47 +128,17 @@ same_key(const CaptureEntry *entry, TupleTableSlot *old, TupleTableSlot *new)
 }
 
 /*
- * Every key that was sent is gone: those modes that delete look at each of
- * them, and at those that may be on their way at this moment.  With a snapshot
- * of now: the statement's is older than its lock on the table.
+ * One marker, from however many tables: which keys are gone is found out when
+ * it is delivered.  Only these modes delete what is gone.
  */
 static void
 capture_truncate(const Sync *sync)
 {
-	IdentityScope scope;
-	Oid			type = INT8OID;
-	Datum		id = Int64GetDatum(sync->id);
-	Portal		portal;
+	JsonbParseState *state = NULL;
 
 	if ((sync->mode != SYNC_MIRROR && sync->mode != SYNC_REPLACE) || sync->nkeys == 0)
 		return;
-	if (sync->kind != SYNC_TO_API)
-	{
-		/* the key of no row: the next application compares everything */
-		outbox_append(sync->id, DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"))),
-					  OUTBOX_CHANGE, NULL, 0, false);
-		return;
-	}
-	identity_enter_extension(&scope);
-	SPI_connect();
-	portal = SPI_cursor_open_with_args(NULL, "SELECT key FROM activate._sent WHERE sync = $1 UNION"
-									   " SELECT key FROM activate._outbox WHERE sync = $1",
-									   1, &type, &id, NULL, false, 0);
-	for (;;)
-	{
-		SPI_cursor_fetch(portal, true, TRUNCATE_BATCH);
-		if (SPI_processed == 0)
-			break;
-		for (uint64 i = 0; i < SPI_processed; i++)
-		{
-			bool		isnull;
-			Datum		key = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
-
-			outbox_append(sync->id, DatumGetJsonbP(key), OUTBOX_CHANGE, NULL, 0, false);
-		}
-		SPI_freetuptable(SPI_tuptable);
-	}
-	SPI_cursor_close(portal);
-	SPI_finish();
-	identity_leave(&scope);
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	outbox_append(sync->id, JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)),
+				  OUTBOX_TRUNCATE, NULL, 0, false);
 }

@@ -94,19 +94,19 @@ CREATE TABLE activate._outbox
 	xid				xid8 NOT NULL DEFAULT pg_current_xact_id(),
 	id				bigint NOT NULL DEFAULT nextval('activate.outbox_id_seq'),
 	nonce			bigint NOT NULL,
-	op				"char" NOT NULL CHECK (op IN ('c', 'i', 'u', 's', 'd')),
+	op				"char" NOT NULL CHECK (op IN ('c', 'i', 'u', 's', 'd', 't')),
 	forced			boolean NOT NULL DEFAULT false,
 	held			boolean NOT NULL DEFAULT false,
 	run				bigint,
-	writer			name,
+	writer			text,
 	enqueued_at		timestamptz NOT NULL,
 	key				jsonb NOT NULL,
 	body			jsonb,
 	PRIMARY KEY (sync, xid, id)
 );
 ALTER SEQUENCE activate.outbox_id_seq OWNED BY activate._outbox.id;
--- held deletes, by key: small, and asked for each delete of a mirror
-CREATE INDEX outbox_held_idx ON activate._outbox (sync, key) WHERE held;
+-- held deletes, by key, and what a TRUNCATE left (key {}): small, and asked for deletes of a mirror
+CREATE INDEX outbox_held_idx ON activate._outbox (sync, key) WHERE held OR op = 't';
 COMMENT ON TABLE activate._outbox IS 'private: intents not yet delivered, behind activate.outbox';
 
 CREATE TABLE activate._retry

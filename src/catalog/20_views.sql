@@ -1,7 +1,7 @@
 CREATE VIEW activate.outbox WITH (security_invoker = true) AS
 SELECT o.id, o.sync, o.key,
 	CASE o.op WHEN 'c' THEN 'change' WHEN 'i' THEN 'insert' WHEN 'u' THEN 'update'
-		WHEN 's' THEN 'upsert' ELSE 'delete' END AS op,
+		WHEN 's' THEN 'upsert' WHEN 't' THEN 'truncate' ELSE 'delete' END AS op,
 	o.body,
 	coalesce(r.attempts, 0) AS attempts,
 	coalesce(r.due_at, o.enqueued_at) AS due_at,

@@ -221,6 +221,7 @@ connector_write(const Connector *connector, OutboxOp op)
 			write = &connector->delete;
 			break;
 		case OUTBOX_CHANGE:
+		case OUTBOX_TRUNCATE:
 			break;
 	}
 	return write != NULL && write->possible ? write : NULL;

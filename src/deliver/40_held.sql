@@ -30,7 +30,8 @@ REVOKE ALL ON FUNCTION activate._over_delete_limit(bigint, bigint, integer, inte
 -- API: Private.  Transactions that are new since the snapshot "judged" and have
 -- so many captured intents that they could be over the limit.  Each is looked
 -- at once, by a few index probes, as _claim finds them.
-CREATE FUNCTION activate._captured_large(sync bigint, judged pg_snapshot, few integer, OUT snapshot text, OUT xids xid8[])
+CREATE FUNCTION activate._captured_large(sync bigint, judged pg_snapshot, few integer, OUT snapshot text, OUT xids xid8[],
+	OUT truncated boolean)
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, activate, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -46,6 +47,7 @@ DECLARE
 	least_large bigint;
 BEGIN
 	snapshot := pg_current_snapshot()::text;
+	truncated := EXISTS (SELECT FROM activate._outbox t WHERE t.sync = _captured_large.sync AND t.key = '{}' AND t.op = 't');
 	-- all that was sent, or min_deletes of it
 	SELECT greatest(count(*), 1) INTO least_large
 	  FROM (SELECT FROM activate._sent t WHERE t.sync = _captured_large.sync LIMIT greatest(few, 1)) s;
@@ -68,7 +70,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION activate._captured_large(bigint, pg_snapshot, integer) IS
-	'private: new transactions whose captured changes could be over the limit of a mirror';
+	'private: new transactions whose captured changes could be over the limit of a mirror; is there a TRUNCATE';
 REVOKE ALL ON FUNCTION activate._captured_large(bigint, pg_snapshot, integer) FROM PUBLIC;
 
 -- API: Private.

@@ -67,7 +67,7 @@ wants_turn(DeliverSync *sync, TimestampTz now)
 {
 	if (sync->broken || sync->rest_until > now)
 		return false;
-	if (sync->more && deliver_queue_window(sync) > 0)
+	if (sync->truncated || (sync->more && deliver_queue_window(sync) > 0))
 		return true;
 	if (sync->nfresh == 0)
 		return false;
@@ -169,7 +169,9 @@ claim_work(void *arg)
 		if (deliver_declare_outdated())
 			return;
 	}
-	if (sync->nfresh > 0 && work->target_ready && deliver_ready_total(sync) < low_water(sync))
+	if (sync->truncated)
+		deliver_truncate_step(&work->held, sync);
+	else if (sync->nfresh > 0 && work->target_ready && deliver_ready_total(sync) < low_water(sync))
 		render_fresh(work);
 }
 
@@ -183,7 +185,12 @@ claim_intents(DeliverSync *sync)
 	sync->more = false;
 	intents = outbox_claim(sync->id, &sync->cursor, limit, CurrentMemoryContext);
 	foreach(cell, intents)
-		deliver_queue_add(sync, lfirst(cell));
+	{
+		if (((OutboxIntent *) lfirst(cell))->op == OUTBOX_TRUNCATE)
+			sync->truncated = true;
+		else
+			deliver_queue_add(sync, lfirst(cell));
+	}
 	if (list_length(intents) == limit)
 		sync->more = true;
 }

@@ -179,6 +179,9 @@ typedef struct DeliverSync
 	MemoryContext context;		/* of entries */
 	OutboxCursor cursor;
 	char	   *judged;			/* pg_snapshot: transactions that it shows were judged; NULL: none */
+	bool		truncated;		/* the outbox has OUTBOX_TRUNCATE: nothing is rendered until it is worked off */
+	int64		truncated_id;	/* the intent that is being worked off */
+	Jsonb	   *truncated_upto; /* for it, the last key of _sent looked at; NULL: none */
 	HTAB	   *entries;
 	dlist_head	fresh;
 	dlist_head	ready[DELIVER_READY_LISTS];
@@ -329,6 +332,7 @@ extern void deliver_queue_create(DeliverSync *sync);
 extern void deliver_queue_add(DeliverSync *sync, const OutboxIntent *intent);
 extern void deliver_queue_forget(DeliverSync *sync);
 extern void deliver_queue_unrender(DeliverSync *sync);
+extern ArrayType *deliver_queue_busy_keys(DeliverSync *sync);
 extern void deliver_entry_fresh(DeliverEntry *entry, bool front);
 extern void deliver_entry_ready(DeliverEntry *entry, bool front);
 extern void deliver_entry_wait(DeliverEntry *entry, TimestampTz due_at);
@@ -364,12 +368,19 @@ typedef struct HeldWork
 {
 	char	   *judged;			/* pg_snapshot, in engine->turn; NULL: nothing was asked */
 	bool		any;			/* intents became held */
+	int64		truncate;		/* a TRUNCATE was looked into; 0: none */
+	Jsonb	   *truncate_upto;	/* so far, in engine->turn; NULL: to the end */
 	List	   *told;			/* lines for the log */
 } HeldWork;
 
 extern bool deliver_held_applies(const DeliverSync *sync);
 extern void deliver_held_check(HeldWork *held, DeliverSync *sync, DeliverEntry **entries, int n, bool *waits);
 extern void deliver_held_done(HeldWork *held, DeliverSync *sync);
+extern Datum deliver_held_gone(DeliverSync *sync, Datum keys);
+
+/* truncate.c: the deletes of a TRUNCATE, which are always held */
+extern void deliver_truncate_step(HeldWork *held, DeliverSync *sync);
+extern void deliver_truncate_done(const HeldWork *held, DeliverSync *sync);
 
 /* merge.c: DML on a foreign table */
 typedef struct DeliverMerge

@@ -47,7 +47,6 @@ typedef struct SourceCheck
 
 static char *judge_new(HeldWork *held, DeliverSync *sync);
 static void judge_one(HeldWork *held, DeliverSync *sync, Datum xid);
-static Datum deleted_keys(DeliverSync *sync, Datum keys);
 static void check_source(void *arg);
 static void hold_with_key(HeldWork *held, DeliverSync *sync, DeliverEntry **entries, int n, bool *waits);
 static void hold_entries(DeliverSync *sync, DeliverEntry **entries, int n, const bool *waits);
@@ -58,7 +57,7 @@ deliver_held_applies(const DeliverSync *sync)
 {
 	const Sync *declared = sync->declaration->sync;
 
-	return declared->mode == SYNC_MIRROR && !declared->implicit &&
+	return (declared->mode == SYNC_MIRROR || declared->mode == SYNC_REPLACE) && !declared->implicit &&
 		(declared->capture == CAPTURE_TRIGGER || sync->declaration->set_back);
 }
 
@@ -77,7 +76,10 @@ deliver_held_check(HeldWork *held, DeliverSync *sync, DeliverEntry **entries, in
 		return;
 	}
 	held->judged = judge_new(held, sync);
-	hold_with_key(held, sync, entries, n, waits);
+	if (sync->truncated)
+		memset(waits, true, sizeof(bool) * n);
+	else
+		hold_with_key(held, sync, entries, n, waits);
 }
 
 /* It is committed: what became held is not in memory any more. */
@@ -97,10 +99,10 @@ deliver_held_done(HeldWork *held, DeliverSync *sync)
 				(errmsg("%s", (char *) lfirst(cell)),
 				 errhint("activate_run(..., full => true) lets them go, activate_discard(..., 'held') drops them.")));
 	if (held->any)
-	{
 		deliver_queue_forget(sync);
+	deliver_truncate_done(held, sync);
+	if (held->any || (held->truncate != 0 && held->truncate_upto == NULL))
 		ConditionVariableBroadcast(&engine->database->settled);
-	}
 }
 
 static int
@@ -115,7 +117,7 @@ max_delete_percent(const DeliverSync *sync)
 	return sync_option_int(sync->declaration->sync, "max_delete_percent", MAX_DELETE_PERCENT);
 }
 
-/* The transactions that were not judged yet; the snapshot that showed them. */
+/* The transactions that were not judged yet; the snapshot that showed them, NULL: a TRUNCATE is to be worked off first. */
 static char *
 judge_new(HeldWork *held, DeliverSync *sync)
 {
@@ -132,7 +134,7 @@ judge_new(HeldWork *held, DeliverSync *sync)
 		values[1] = CStringGetTextDatum(sync->judged);
 	identity_enter_extension(&scope);
 	SPI_connect();
-	SPI_execute_with_args("SELECT snapshot, xids FROM activate._captured_large($1, $2::pg_snapshot, $3)",
+	SPI_execute_with_args("SELECT snapshot, xids, truncated FROM activate._captured_large($1, $2::pg_snapshot, $3)",
 						  3, types, values, sync->judged ? NULL : " n ", false, 1);
 	snapshot = MemoryContextStrdup(engine->turn, SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
 	{
@@ -142,9 +144,12 @@ judge_new(HeldWork *held, DeliverSync *sync)
 
 		found = DatumGetArrayTypePCopy(array);
 		MemoryContextSwitchTo(previous);
+		sync->truncated = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull));
 	}
 	SPI_finish();
 	identity_leave(&scope);
+	if (sync->truncated)
+		return NULL;
 
 	deconstruct_array(found, XID8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &xids, NULL, &n);
 	for (int i = 0; i < n; i++)
@@ -166,7 +171,7 @@ judge_one(HeldWork *held, DeliverSync *sync, Datum xid)
 	if (isnull)
 		return;
 	types[4] = JSONBARRAYOID;
-	values[4] = deleted_keys(sync, keys);
+	values[4] = deliver_held_gone(sync, keys);
 	n = DatumGetInt32(own_value("SELECT activate._captured_judge($1, $2, $5, $3, $4)", 5, types, values, NULL, &isnull));
 	if (n == 0)
 		return;
@@ -184,8 +189,8 @@ judge_one(HeldWork *held, DeliverSync *sync, Datum xid)
  * known, so a check that takes too long comes again with more patience; the
  * sync rests meanwhile, not the others.
  */
-static Datum
-deleted_keys(DeliverSync *sync, Datum keys)
+Datum
+deliver_held_gone(DeliverSync *sync, Datum keys)
 {
 	SourceCheck check = {.sync = sync->declaration->sync, .keys = keys, .context = CurrentMemoryContext};
 	Oid			types[4] = {TEXTOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID};

@@ -129,6 +129,9 @@ preview_pending(Preview *preview)
 		OutboxIntent *intent = lfirst(cell);
 		PreviewRow *row = find_coalescing(preview, intent);
 
+		/* what is to be deleted for it will be held */
+		if (intent->op == OUTBOX_TRUNCATE)
+			continue;
 		if (row == NULL)
 		{
 			row = &preview->rows[preview->n++];

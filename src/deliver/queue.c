@@ -9,9 +9,11 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "core/clock.h"
 #include "deliver/engine.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
@@ -398,6 +400,22 @@ deliver_queue_unrender(DeliverSync *sync)
 	for (int i = 0; i < DELIVER_READY_LISTS; i++)
 		while (!dlist_is_empty(&sync->ready[i]))
 			deliver_entry_fresh(dlist_container(DeliverEntry, node, dlist_tail_node(&sync->ready[i])), true);
+}
+
+/* jsonb[]: keys whose message is under way, so that the target may hold what no table says. */
+ArrayType *
+deliver_queue_busy_keys(DeliverSync *sync)
+{
+	HASH_SEQ_STATUS scan;
+	DeliverEntry *entry;
+	Datum	   *keys = palloc(sizeof(Datum) * Max(sync->nbusy, 1));
+	int			n = 0;
+
+	hash_seq_init(&scan, sync->entries);
+	while ((entry = hash_seq_search(&scan)) != NULL)
+		if (entry->state == ENTRY_FLYING || entry->state == ENTRY_SETTLING)
+			keys[n++] = JsonbPGetDatum(entry->hash_key.key);
+	return construct_array(keys, n, JSONBOID, -1, false, TYPALIGN_INT);
 }
 
 /* Moves what is due to fresh; when the next one will be (DT_NOEND: none). */

@@ -318,17 +318,17 @@ BEGIN ATOMIC
 	), gone AS (
 		DELETE FROM activate._outbox o USING batch b
 		 WHERE o.sync = _load_claim.sync AND CASE WHEN o.held THEN everything ELSE o.id <= b.last END
-		RETURNING o.id, o.key, o.body, o.held
+		RETURNING o.id, o.op, o.key, o.body, o.held
 	), forgiven AS (
 		DELETE FROM activate.rejection r USING gone g
 		 WHERE r.sync = _load_claim.sync AND r.key = g.key AND r.code = 'duplicate_key'
 	)
 	SELECT CASE WHEN s.mode = 'append'
 			THEN array_agg(g.body ORDER BY g.id) FILTER (WHERE g.body IS NOT NULL)
-			ELSE array_agg(DISTINCT g.key) FILTER (WHERE g.key <> '{}' AND b.n <= 1000000) END,
+			ELSE array_agg(DISTINCT g.key) FILTER (WHERE g.op <> 't' AND b.n <= 1000000) END,
 		coalesce(bool_or(CASE WHEN s.mode = 'append' THEN g.id IS NOT NULL AND g.body IS NULL
-			ELSE g.key = '{}' OR b.n > 1000000 END), false),
-		coalesce(bool_or(s.mode <> 'append' AND g.key = '{}'), false),
+			ELSE g.op = 't' OR b.n > 1000000 END), false),
+		coalesce(bool_or(s.mode <> 'append' AND g.op = 't'), false),
 		s.mode = 'append' AND b.n = 100000
 	  FROM activate.sync s CROSS JOIN batch b LEFT JOIN gone g ON NOT g.held
 	 WHERE s.id = _load_claim.sync

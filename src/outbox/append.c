@@ -58,6 +58,7 @@ typedef struct OutboxState
 	int			nsyncs;
 	int			max_syncs;
 	HTAB	   *seen;			/* OutboxKey */
+	bool		forced;			/* there was a forced one among them */
 	OutboxKey  *keys;			/* those in seen, in order */
 	int			nkeys;
 	int			max_keys;
@@ -176,7 +177,7 @@ outbox_push(OutboxRow row)
 
 	outbox_touch(row.sync);
 	outbox_follow_extension();
-	if (row.op == OUTBOX_CHANGE && row.body == NULL && outbox_is_known(&row))
+	if ((row.op == OUTBOX_TRUNCATE || (row.op == OUTBOX_CHANGE && row.body == NULL)) && outbox_is_known(&row))
 		return;
 
 	if (state->nrows - outbox_level()->first_row >= OUTBOX_BATCH)
@@ -288,7 +289,7 @@ outbox_is_known(const OutboxRow *row)
 	wanted.sync = row->sync;
 	wanted.key = row->key;
 	wanted.forced = true;
-	if (state->seen != NULL)
+	if (state->seen != NULL && state->forced)
 	{
 		(void) hash_search(state->seen, &wanted, HASH_FIND, &found);
 		if (found)
@@ -298,6 +299,7 @@ outbox_is_known(const OutboxRow *row)
 		outbox_keys_create();
 
 	wanted.forced = row->forced;
+	state->forced |= row->forced;
 	entry = hash_search(state->seen, &wanted, HASH_ENTER, &found);
 	if (found)
 		return true;

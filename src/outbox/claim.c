@@ -79,6 +79,8 @@ outbox_op_name(OutboxOp op)
 			return "upsert";
 		case OUTBOX_DELETE:
 			return "delete";
+		case OUTBOX_TRUNCATE:
+			return "truncate";
 	}
 	elog(ERROR, "unknown operation of an intent: %d", (int) op);
 }
@@ -243,6 +245,7 @@ outbox_release(int64 sync, int64 run)
 	statement_run(&release_held, values, NULL);
 	released = DatumGetInt64(statement_value(0, 1, &isnull));
 	statement_end(&scope);
+	outbox_forget_keys();
 	if (released > 0)
 		outbox_touch(sync);
 	return released;

@@ -26,7 +26,8 @@ typedef enum OutboxOp
 	OUTBOX_INSERT = 'i',
 	OUTBOX_UPDATE = 'u',
 	OUTBOX_UPSERT = 's',
-	OUTBOX_DELETE = 'd'
+	OUTBOX_DELETE = 'd',
+	OUTBOX_TRUNCATE = 't'		/* whatever was sent may be gone; in the outbox only, key {} */
 } OutboxOp;
 
 extern const char *outbox_op_name(OutboxOp op);
@@ -40,7 +41,8 @@ extern void outbox_init(void);
  * Appends an intent to this transaction.  Buffered; flushed at the end of the
  * statement, before COMMIT and PREPARE.  An OUTBOX_CHANGE without body whose
  * key this transaction already appended for that sync (and whose
- * subtransaction lives) is not appended again.  key and body are copied.
+ * subtransaction lives) is not appended again, nor is OUTBOX_TRUNCATE.  key and
+ * body are copied.
  * forced: send even if the content equals what was sent (replace, full => true).
  */
 extern void outbox_append(int64 sync, Jsonb *key, OutboxOp op, Jsonb *body, int64 run, bool forced);
@@ -52,7 +54,11 @@ extern void outbox_forget_keys(void);
 /* A delete over the mirror limit: waits for outbox_release() (or activate_discard). */
 extern void outbox_append_held(int64 sync, Jsonb *key, int64 run);
 
-/* The explicit yes: held intents of the sync become ordinary ones of this transaction and run; how many. */
+/*
+ * The explicit yes: held intents of the sync become ordinary ones of this
+ * transaction and run; how many.  OUTBOX_TRUNCATE is removed: who says yes
+ * looks for what is gone himself.
+ */
 extern int64 outbox_release(int64 sync, int64 run);
 
 /*

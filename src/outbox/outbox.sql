@@ -114,6 +114,8 @@ REVOKE ALL ON FUNCTION activate._outbox_delay(bigint[], xid8[], bigint[], intege
 CREATE FUNCTION activate._outbox_release(sync bigint, run bigint DEFAULT NULL) RETURNS bigint
 LANGUAGE sql
 BEGIN ATOMIC
+	-- first: a deliverer that is at it adds no held ones after this
+	DELETE FROM activate._outbox o WHERE o.sync = _outbox_release.sync AND o.key = '{}' AND o.op = 't';
 	WITH gone AS (
 		DELETE FROM activate._outbox o WHERE o.sync = _outbox_release.sync AND o.held RETURNING o.*
 	), back AS (

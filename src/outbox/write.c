@@ -33,10 +33,11 @@ enum
 	COL_ENQUEUED_AT, COL_KEY, COL_BODY, COLUMNS
 };
 
-static void write_batch(Relation rel, ResultRelInfo *target, EState *estate,
+static TupleTableSlot **make_slots(Relation rel, int n);
+static void write_batch(Relation rel, ResultRelInfo *target, EState *estate, TupleTableSlot **slots,
 						const OutboxRow *rows, int n);
 static void fill_slot(TupleTableSlot *slot, const OutboxRow *row, FullTransactionId xid);
-static Name writer_name(Oid role);
+static text *writer_name(Oid role);
 static uint64 next_nonce(void);
 
 Oid
@@ -58,6 +59,7 @@ outbox_write(const OutboxRow *rows, int n)
 	Relation	rel = table_open(outbox_relation("_outbox"), RowExclusiveLock);
 	EState	   *estate = CreateExecutorState();
 	ResultRelInfo *target = makeNode(ResultRelInfo);
+	TupleTableSlot **slots;
 	bool		snapshot_pushed = false;
 	MemoryContext previous;
 
@@ -74,8 +76,9 @@ outbox_write(const OutboxRow *rows, int n)
 	previous = MemoryContextSwitchTo(estate->es_query_cxt);
 	InitResultRelInfo(target, rel, 0, NULL, 0);
 	ExecOpenIndices(target, false);
+	slots = make_slots(rel, Min(OUTBOX_BATCH, n));
 	for (int i = 0; i < n; i += OUTBOX_BATCH)
-		write_batch(rel, target, estate, rows + i, Min(OUTBOX_BATCH, n - i));
+		write_batch(rel, target, estate, slots, rows + i, Min(OUTBOX_BATCH, n - i));
 	ExecCloseIndices(target);
 	MemoryContextSwitchTo(previous);
 
@@ -85,26 +88,36 @@ outbox_write(const OutboxRow *rows, int n)
 	table_close(rel, NoLock);
 }
 
+/*
+ * They end with the memory context.  Of a copy of the descriptor, because each
+ * slot of the relation's own would be counted.
+ */
+static TupleTableSlot **
+make_slots(Relation rel, int n)
+{
+	TupleTableSlot **slots = palloc(n * sizeof(TupleTableSlot *));
+	TupleDesc	desc = CreateTupleDescCopy(RelationGetDescr(rel));
+
+	for (int i = 0; i < n; i++)
+		slots[i] = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
+	return slots;
+}
+
 static void
-write_batch(Relation rel, ResultRelInfo *target, EState *estate, const OutboxRow *rows, int n)
+write_batch(Relation rel, ResultRelInfo *target, EState *estate, TupleTableSlot **slots,
+			const OutboxRow *rows, int n)
 {
 	FullTransactionId xid = GetTopFullTransactionId();
 	CommandId	command = GetCurrentCommandId(true);
-	TupleTableSlot **slots = palloc(n * sizeof(TupleTableSlot *));
 
 	for (int i = 0; i < n; i++)
-	{
-		slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsHeapTuple);
 		fill_slot(slots[i], &rows[i], xid);
-	}
 	table_multi_insert(rel, slots, n, command, 0, NULL);
 	for (int i = 0; i < n; i++)
 	{
 		ResetPerTupleExprContext(estate);
 		(void) compat_insert_index_tuples(target, slots[i], estate);
-		ExecDropSingleTupleTableSlot(slots[i]);
 	}
-	pfree(slots);
 	CHECK_FOR_INTERRUPTS();
 }
 
@@ -113,7 +126,7 @@ fill_slot(TupleTableSlot *slot, const OutboxRow *row, FullTransactionId xid)
 {
 	Datum	   *values = slot->tts_values;
 	bool	   *isnull = slot->tts_isnull;
-	Name		writer = writer_name(row->writer);
+	text	   *writer = writer_name(row->writer);
 
 	ExecClearTuple(slot);
 	memset(isnull, false, COLUMNS * sizeof(bool));
@@ -126,7 +139,7 @@ fill_slot(TupleTableSlot *slot, const OutboxRow *row, FullTransactionId xid)
 	values[COL_HELD] = BoolGetDatum(row->held);
 	values[COL_RUN] = Int64GetDatum(row->run);
 	isnull[COL_RUN] = row->run == 0;
-	values[COL_WRITER] = NameGetDatum(writer);
+	values[COL_WRITER] = PointerGetDatum(writer);
 	isnull[COL_WRITER] = writer == NULL;
 	values[COL_ENQUEUED_AT] = TimestampTzGetDatum(row->enqueued_at);
 	values[COL_KEY] = JsonbPGetDatum(row->key);
@@ -136,24 +149,29 @@ fill_slot(TupleTableSlot *slot, const OutboxRow *row, FullTransactionId xid)
 }
 
 /* Most rows of a transaction have the same writer. */
-static Name
+static text *
 writer_name(Oid role)
 {
 	static Oid	last = InvalidOid;
-	static NameData name;
+	static union
+	{
+		text		value;
+		char		room[VARHDRSZ + NAMEDATALEN];
+	}			name;
 	static TransactionId when = InvalidTransactionId;
 	char	   *found;
 
 	/* a role may be renamed, but not within what we write at once */
 	if (role == last && when == GetTopTransactionId())
-		return &name;
+		return &name.value;
 	found = GetUserNameFromId(role, true);
 	if (found == NULL)
 		return NULL;
-	namestrcpy(&name, found);
+	SET_VARSIZE(&name.value, VARHDRSZ + strlen(found));
+	memcpy(VARDATA(&name.value), found, strlen(found));
 	last = role;
 	when = GetTopTransactionId();
-	return &name;
+	return &name.value;
 }
 
 /* From a block, because a call per row would cost more than the row. */

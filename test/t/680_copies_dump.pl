@@ -37,7 +37,7 @@ sql("CREATE ROLE dba LOGIN; ALTER DATABASE postgres OWNER TO dba; CREATE ROLE ba
 	GRANT USAGE ON FOREIGN SERVER hook TO analyst; GRANT USAGE ON SCHEMA hook TO analyst; GRANT INSERT ON hook.change TO analyst;
 	SET ROLE analyst;
 	CREATE TABLE thing (id int PRIMARY KEY, v text); INSERT INTO thing SELECT i, 'v' || i FROM generate_series(1, 5) i;
-	CREATE TABLE event (id int PRIMARY KEY, v text);
+	CREATE TABLE event (id int, v text);
 	SELECT activate_sync('things', 'thing', 'hook.change', capture => 'trigger', mode => 'mirror');
 	SELECT activate_sync('events', 'event', 'hook.change', capture => 'trigger', mode => 'append');
 	SELECT activate_sync('mine', 'SELECT 1 AS id', 'hook.change', key => 'id');
