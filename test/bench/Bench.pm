@@ -28,7 +28,7 @@ use PostgreSQL::Test::Utils;
 use Time::HiRes qw(time usleep);
 
 our @EXPORT = qw(figure row alternate rates per size median quantile column number
-  service node database deliverer cpu per measure items change_all loop trickle say_progress until_true);
+  service node database deliverer cpu per measure items change_all loop trickle say_progress set_autovacuum until_true);
 
 use constant CONNECTIONS => 32;    # activate.connections, and the loop's
 
@@ -88,6 +88,7 @@ sub run_figure
 	@sessions = ();
 	eval { $node->start unless $node->{_pid}; 1 };
 	$node->psql('postgres', "DROP DATABASE IF EXISTS \"$_\" WITH (FORCE)") for @databases;
+	set_autovacuum('on');
 	return $error;
 }
 
@@ -100,6 +101,16 @@ sub database
 	push @sessions, Bench::Session->new($name);
 	$sessions[-1]->run('CREATE EXTENSION activate');
 	return $sessions[-1];
+}
+
+# Off: where all WAL that is written meanwhile is counted as that of a statement.
+sub set_autovacuum
+{
+	my ($value) = @_;
+
+	$node->psql('postgres', "ALTER SYSTEM SET autovacuum = $value");
+	$node->psql('postgres', 'SELECT pg_reload_conf()');
+	return;
 }
 
 # --- rounds and rows ------------------------------------------------------

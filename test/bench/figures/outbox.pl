@@ -120,6 +120,7 @@ figure outbox => sub {
 	my ($s) = @_;
 	my $n = 50_000;
 
+	set_autovacuum('off');
 	items($s, rows => $n, batch => 100, unsent => 1);
 	$s->run("SET synchronous_commit = off; SELECT activate_pause('item');
 		CREATE TABLE queue (id bigserial PRIMARY KEY, status text NOT NULL DEFAULT 'new', payload jsonb);

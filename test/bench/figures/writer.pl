@@ -17,7 +17,7 @@ sub wide_tables
 {
 	my ($s, $rows, $file) = @_;
 
-	$s->run("CREATE TABLE $_ ($columns); CREATE INDEX ON $_ (account); ALTER TABLE $_ SET (autovacuum_enabled = off)") for qw(none ours usual);
+	$s->run("CREATE TABLE $_ ($columns); CREATE INDEX ON $_ (account)") for qw(none ours usual);
 	$s->run("SET synchronous_commit = off;
 		COPY (SELECT $values FROM generate_series(1, $rows) i) TO '$file';
 		SELECT activate_target('sink', 'webhook', '{\"url\": \"" . service->url('/sink') . "\"}');
@@ -65,6 +65,7 @@ figure writer => sub {
 	my %names = (update => 'UPDATE of 10,000 rows', insert => 'single-row INSERT', copy => 'COPY of ' . number($rows) . ' rows');
 	my %limits = (update => 1.25, insert => 1.35, copy => 1.35);
 
+	set_autovacuum('off');
 	wide_tables($s, $rows, $file);
 	my $got = alternate(map { my $table = $_; ($table => sub { write_once($s, $table, $rows, $file) }) } qw(none ours usual));
 	for my $kind (qw(update insert copy))
