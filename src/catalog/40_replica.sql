@@ -1,4 +1,5 @@
--- ENABLE REPLICA: sessions of users and workers never pay for it, and a restore
+-- ENABLE REPLICA, and nothing BEFORE UPDATE or DELETE (see replica.c): sessions of
+-- users and workers do not pay for it, and a restore
 -- under session_replication_role = replica is no subscription.
 CREATE FUNCTION activate._own_rows_only() RETURNS trigger
 LANGUAGE c AS 'MODULE_PATHNAME', 'activate_own_rows_only';
@@ -10,9 +11,11 @@ DECLARE
 	t regclass;
 BEGIN
 	FOR t IN SELECT c.oid FROM pg_class c WHERE c.relnamespace = 'activate'::regnamespace AND c.relkind = 'r' LOOP
-		EXECUTE format('CREATE TRIGGER own_rows_only BEFORE INSERT OR UPDATE OR DELETE ON %s '
+		EXECUTE format('CREATE TRIGGER own_rows_only BEFORE INSERT ON %s '
 			'FOR EACH ROW EXECUTE FUNCTION activate._own_rows_only()', t);
-		EXECUTE format('ALTER TABLE %s ENABLE REPLICA TRIGGER own_rows_only', t);
+		EXECUTE format('CREATE TRIGGER own_rows_put_back AFTER UPDATE OR DELETE ON %s '
+			'FOR EACH ROW EXECUTE FUNCTION activate._own_rows_only()', t);
+		EXECUTE format('ALTER TABLE %s ENABLE REPLICA TRIGGER own_rows_only, ENABLE REPLICA TRIGGER own_rows_put_back', t);
 	END LOOP;
 END
 $$;
