@@ -25,4 +25,8 @@ timeout "${LIMIT:-14400}" nice sh -c '
 	sh test/assert_server.sh "$1"
 	export PG_CONFIG="$1/pg/bin/pg_config"
 	[ "$2" != sanitize ] || export COPT="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
-	sh test/sandbox.sh sh test/hunted.sh "$2"' hunt "$server" "$how"
+	sh test/sandbox.sh sh test/hunted.sh "$2"' hunt "$server" "$how" || {
+	status=$?
+	[ $status != 124 ] || echo "$how: not done after ${LIMIT:-14400} seconds"
+	exit $status
+}

@@ -160,6 +160,6 @@ ok(delivered($node, 'fine'), 'the rest follows');
 # a fast shutdown, although every request hangs
 my $begin = [ Time::HiRes::gettimeofday() ];
 $node->stop('fast');
-cmp_ok(Time::HiRes::tv_interval($begin), '<', 2, 'fast shutdown does not wait for requests');
+cmp_ok(Time::HiRes::tv_interval($begin), '<', seconds(2), 'fast shutdown does not wait for requests');
 
 done_testing();

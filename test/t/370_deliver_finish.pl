@@ -83,7 +83,7 @@ sql('UPDATE hang SET v = 1 WHERE id <= 5');
 ok($node->poll_query_until('postgres', "SELECT in_flight = 5 FROM activate.stat_target WHERE name = 'hang'"), 'five requests hang');
 sql("SELECT activate_pause('target:hang')");
 sql('UPDATE hang SET v = 2 WHERE id > 20');
-cmp_ok(takes(sub { $node->stop('fast') }), '<', 2, 'a fast shutdown does not wait for them');
+cmp_ok(takes(sub { $node->stop('fast') }), '<', seconds(2), 'a fast shutdown does not wait for them');
 $crm->heal;
 $node->start;
 is(sql('SELECT count(*) FROM activate._horizon'), 0, 'the horizon is taken back');
@@ -108,7 +108,7 @@ declare('slow', 1, q(, map => '{"row": "jsonb_build_object(''v'', slowly(v))"}',
 sql('UPDATE slow SET v = 1');
 ok($node->poll_query_until('postgres',
 	"SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type LIKE 'activate deliver%' AND wait_event = 'PgSleep'"), 'a row is being rendered');
-cmp_ok(takes(sub { $node->stop('fast') }), '<', 2, 'a fast shutdown does not wait for it');
+cmp_ok(takes(sub { $node->stop('fast') }), '<', seconds(2), 'a fast shutdown does not wait for it');
 $node->start;
 ok(delivered($node, 'slow'), 'it is rendered again');
 
@@ -128,7 +128,7 @@ is(sql("SELECT count(*) FROM activate_preview('steady', 1) p, jsonb_each_text(p.
 $crm->control({ fault => 'slow', path => '/hook/steady', ms => 20 });
 sql('UPDATE steady SET v = 100');
 ok(under_way(sql("SELECT id FROM activate.sync WHERE name = 'steady'"), 1900), 'under way');
-cmp_ok(takes(sub { sql('SET client_min_messages = error; DROP EXTENSION activate CASCADE') }), '<', 5, 'dropped while it delivers');
+cmp_ok(takes(sub { sql('SET client_min_messages = error; DROP EXTENSION activate CASCADE') }), '<', seconds(5), 'dropped while it delivers');
 ok($node->poll_query_until('postgres',
 	"SELECT count(*) = 0 FROM pg_stat_activity WHERE backend_type LIKE 'activate%' AND datname IS NOT NULL"), 'no worker is left');
 

@@ -62,7 +62,7 @@ ok($node->poll_query_until($db, "SELECT count(*) = 1 FROM pg_stat_activity WHERE
 is($node->safe_psql($db, "SELECT error FROM activate.run r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'long' AND status = 'failed' LIMIT 1"),
 	'the process that ran it is gone', 'the one that was stopped is recorded');
 $node->safe_psql($db, 'DROP EXTENSION activate');
-cmp_ok(time - $start, '<', 20, 'DROP EXTENSION does not wait for a run');
+cmp_ok(time - $start, '<', seconds(20), 'DROP EXTENSION does not wait for a run');
 is($node->safe_psql($db, "SELECT count(*) FROM pg_stat_activity WHERE backend_type ~ '^activate' AND datname IS NOT NULL"), 0,
 	'no process is left in the database');
 
@@ -72,7 +72,7 @@ $node->safe_psql($db, sprintf($declare, 'long', 'SELECT 2 AS id, pg_sleep(3000):
 ok($node->poll_query_until($db, "SELECT count(*) = 1 FROM pg_stat_activity WHERE query = 'running sync \"long\"'"), 'a long run goes on');
 $start = time;
 $node->stop('fast');
-cmp_ok(time - $start, '<', 2, 'fast shutdown takes less than two seconds');
+cmp_ok(time - $start, '<', seconds(2), 'fast shutdown takes less than two seconds');
 $node->start;
 ok($node->poll_query_until($db, "SELECT count(*) > 0 FROM activate.run WHERE status = 'failed' AND error = 'the process that ran it is gone'"),
 	'the run that was cut off is recorded as failed');

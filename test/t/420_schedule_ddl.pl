@@ -27,7 +27,7 @@ sub quick
 	my $start = time;
 	my ($code, $out, $err) = $node->psql('postgres', $statement);
 	is($code, 0, $name) or diag($err);
-	cmp_ok(time - $start, '<', 5, "$name: at once");
+	cmp_ok(time - $start, '<', seconds(5), "$name: at once");
 }
 
 sql('CREATE DATABASE shop');

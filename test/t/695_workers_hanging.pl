@@ -46,7 +46,7 @@ hangs('store', 'they are back');
 
 my $start = time;
 $node->stop('fast');
-cmp_ok(time - $start, '<', 2, 'a fast shutdown waits for none of them');
+cmp_ok(time - $start, '<', seconds(2), 'a fast shutdown waits for none of them');
 $node->start;
 hangs('store', 'after it they are back');
 $crm->heal;
