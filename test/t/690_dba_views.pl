@@ -44,7 +44,7 @@ subtest 'the states of a target' => sub {
 	becomes('down', 'down');
 	is(sql("SELECT next_probe IS NOT NULL FROM activate.stat_target"), 't', 'with the next probe');
 	is(sql("SELECT state FROM activate.stat_sync WHERE name = 't'"), 'target down', 'as its syncs know');
-	like(as('owner', 'SELECT reason FROM activate.stat_target'), qr/row content/, 'who may use it sees what it said');
+	like(as('owner', 'SELECT reason FROM activate.stat_target'), qr/^HTTP 503$/, 'who may use it sees the status, not what it said');
 	is(as('monitor', 'SELECT state, coalesce(reason, \'hidden\') FROM activate.stat_target'), 'down|hidden', 'a monitor does not');
 
 	$crm->heal;
