@@ -23,6 +23,14 @@
 /* A message that was settled wakes us; this is for what settles without one. */
 #define LONGEST_SLEEP_MS 1000
 
+/*
+ * A look may have to go past many rows that are gone, and settling wakes us
+ * hundreds of times a second: between two looks we rest several times as long
+ * as one took, so that waiting does not take the processor from who delivers.
+ */
+#define REST_FACTOR		10
+#define LONGEST_REST_MS 100
+
 typedef struct Pending
 {
 	bool		waiting;
@@ -81,8 +89,10 @@ wait_until(int64 id, char *snapshot, TimestampTz end)
 		ConditionVariablePrepareToSleep(&database->settled);
 	for (;;)
 	{
+		TimestampTz started = GetCurrentTimestamp();
 		Pending		pending;
 		long		left;
+		long		rest;
 
 		MemoryContextReset(round);
 		MemoryContextSwitchTo(round);
@@ -93,6 +103,10 @@ wait_until(int64 id, char *snapshot, TimestampTz end)
 		if (done || left <= 0 || cannot_settle(id, &pending))
 			break;
 		left = Min(left, LONGEST_SLEEP_MS);
+		rest = Min((GetCurrentTimestamp() - started) * REST_FACTOR / 1000, Min(left, LONGEST_REST_MS));
+		if (rest > 0)
+			(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, rest, PG_WAIT_EXTENSION);
+		left -= rest;
 		CHECK_FOR_INTERRUPTS();
 		if (database)
 			ConditionVariableTimedSleep(&database->settled, left, PG_WAIT_EXTENSION);
@@ -132,13 +146,13 @@ cannot_settle(int64 id, const Pending *pending)
 static Pending
 look(int64 id, char **snapshot)
 {
+	static SPIPlanPtr plan = NULL;
 	IdentityScope scope;
 	MemoryContext context = CurrentMemoryContext;
 	Oid			types[2] = {INT8OID, TEXTOID};
 	Datum		values[2] = {Int64GetDatum(id), (Datum) 0};
 	char		nulls[3] = "  ";
 	Pending		result;
-	SPIPlanPtr	plan;
 	bool		isnull;
 
 	if (*snapshot)
@@ -148,7 +162,12 @@ look(int64 id, char **snapshot)
 
 	identity_enter_extension(&scope);
 	SPI_connect();
-	plan = SPI_prepare("SELECT waiting, held, snapshot FROM activate._pending($1, $2)", 2, types);
+	if (plan == NULL)
+	{
+		plan = SPI_prepare("SELECT waiting, held, snapshot FROM activate._pending($1, $2)", 2, types);
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare the look at what is pending");
+	}
 	SPI_execute_snapshot(plan, values, nulls, GetLatestSnapshot(), InvalidSnapshot, true, false, 1);
 	result.waiting = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	result.held = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
