@@ -121,6 +121,28 @@ SELECT activate_sync('diff trade', 'people', 'trade') > 0 AS declared;
 SELECT activate_run('diff trade') > 0 AS run;
 TABLE trade ORDER BY id;
 
+-- DELETE, UPDATE, INSERT, in this order: a unique value goes from one row to another, whatever the way
+SELECT kind, CASE kind WHEN 'local' THEN 'pass on' ELSE 'far pass on' END AS target INTO passes FROM unnest('{local,foreign}'::text[]) kind;
+CREATE TABLE "pass on" (id int PRIMARY KEY, email text UNIQUE);
+CREATE TABLE "far pass" (LIKE "pass on" INCLUDING ALL);
+CREATE FOREIGN TABLE "far pass on" (id int, email text) SERVER load_diff OPTIONS (schema_name 'Load Diff', table_name 'far pass');
+INSERT INTO "pass on" VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd');
+INSERT INTO "far pass" TABLE "pass on";
+CREATE TABLE passing (id int PRIMARY KEY, email text);
+INSERT INTO passing VALUES (2, 'a'), (3, 'new'), (4, 'd'), (5, 'b'), (6, 'c');
+SELECT activate_sync('diff pass ' || kind, 'passing', quote_ident(target), key => 'id', mode => 'mirror', options => '{"min_deletes": 100}') > 0 AS declared FROM passes;
+\set ECHO none
+SELECT format('DO $d$ BEGIN PERFORM activate_run(%L); END $d$', 'diff pass ' || kind) FROM passes \gexec
+\set ECHO all
+SELECT (SELECT string_agg(id || email, ' ' ORDER BY id) FROM "pass on") AS local, (SELECT string_agg(id || email, ' ' ORDER BY id) FROM "far pass") AS "foreign";
+CREATE TABLE "pass bag" (v text, n int UNIQUE);
+INSERT INTO "pass bag" VALUES ('old', 1), ('same', 2);
+CREATE TABLE bagging (v text, n int);
+INSERT INTO bagging VALUES ('new', 1), ('same', 2);
+SELECT activate_sync('diff pass bag', 'bagging', '"pass bag"', mode => 'replace') > 0 AS declared;
+SELECT activate_run('diff pass bag') > 0 AS run;
+TABLE "pass bag" ORDER BY n;
+
 -- replace without a key: the difference of two bags
 CREATE TABLE bag (v text, n numeric, extra int DEFAULT 7);
 INSERT INTO bag VALUES ('same', 1.0, 1), ('same', 1.0, 2), ('gone', NULL, 3), (NULL, 'NaN', 4);

@@ -1,6 +1,8 @@
 -- The one statement of a run into a table (SEMANTICS 11): reads the source
 -- once, compares it with the target itself, and changes what differs.  All its
--- parts see the same snapshot, so their order does not matter.
+-- parts see the same snapshot, but a unique constraint sees what they did so
+-- far: "ins" asks for "upd", and that for "del", so that each is done before
+-- the next begins.
 --
 -- "queued": not the whole source, but what a trigger has queued, which is
 -- parameter $1, a jsonb array: keys, or in append mode the rows themselves.
@@ -149,8 +151,12 @@ BEGIN
 	parts := parts || activate._load_verdict(sync, target, unlimited);
 
 	-- the verdict first: it counts what is there before anything changes
+	parts := parts || CASE WHEN deletes
+		THEN format('del AS (DELETE FROM %s AS t WHERE (SELECT NOT held FROM verdict) AND %s RETURNING 1)', target, gone)
+		ELSE 'del AS (SELECT WHERE false)' END;
 	IF sync.mode <> 'insert' AND sets IS NOT NULL THEN
-		parts := parts || format('upd AS (UPDATE %s AS t SET %s FROM good g WHERE (SELECT held IS NOT NULL FROM verdict) AND %s AND %s%s RETURNING 1)',
+		parts := parts || format('upd AS (UPDATE %s AS t SET %s FROM good g WHERE (SELECT held IS NOT NULL FROM verdict)
+				AND (SELECT count(*) >= 0 FROM del) AND %s AND %s%s RETURNING 1)',
 			target, sets, replace(t_is_x, 'x.', 'g.'), differs, near);
 	ELSE
 		parts := parts || 'upd AS (SELECT WHERE false)'::text;
@@ -163,16 +169,13 @@ BEGIN
 					FROM unnest(sync.columns) c WHERE c <> ALL (sync.target_key))) END;
 		END IF;
 		parts := parts || format('ins AS (INSERT INTO %s AS t (%s)%s SELECT %s FROM good x WHERE (SELECT held IS NOT NULL FROM verdict)
-				AND NOT EXISTS (SELECT FROM %s t WHERE %s%s)%s RETURNING 1)',
+				AND (SELECT count(*) >= 0 FROM upd) AND NOT EXISTS (SELECT FROM %s t WHERE %s%s)%s RETURNING 1)',
 			target, (SELECT string_agg(quote_ident(c), ', ') FROM unnest(sync.columns) c),
 			CASE WHEN sync.kind = 'local' THEN ' OVERRIDING SYSTEM VALUE' END,
 			(SELECT string_agg('x.v' || i, ', ' ORDER BY i) FROM generate_subscripts(sync.columns, 1) i), target, t_is_x, near, conflict);
 	ELSE
 		parts := parts || 'ins AS (SELECT WHERE false)'::text;
 	END IF;
-	parts := parts || CASE WHEN deletes
-		THEN format('del AS (DELETE FROM %s AS t WHERE (SELECT NOT held FROM verdict) AND %s RETURNING 1)', target, gone)
-		ELSE 'del AS (SELECT WHERE false)' END;
 
 	RETURN format('WITH %s SELECT ''counts'', NULL::jsonb, %s::text, (SELECT count(*) FROM raw), (SELECT count(*) FROM ins),
 			(SELECT count(*) FROM upd), (SELECT count(*) FROM del), (SELECT held FROM verdict)%s
@@ -236,11 +239,7 @@ BEGIN
 		format('raw AS MATERIALIZED (SELECT q.*, row_number() OVER (PARTITION BY q.image) AS copy
 				FROM (SELECT q.*, %s AS image FROM (%s) q WHERE %s) q)', identity, query,
 			concat_ws(' AND ', since, 'activate._count_row()')),
-		format('here AS MATERIALIZED (SELECT t.image, count(*) AS copies FROM (%s) t GROUP BY 1)', there),
-		format('ins AS (INSERT INTO %s (%s)%s SELECT %s FROM raw g WHERE %s RETURNING 1)', target,
-			(SELECT string_agg(quote_ident(c), ', ') FROM unnest(sync.columns) c),
-			CASE WHEN sync.kind = 'local' THEN ' OVERRIDING SYSTEM VALUE' END,
-			(SELECT string_agg('g.v' || i, ', ' ORDER BY i) FROM generate_subscripts(sync.columns, 1) i), missing)];
+		format('here AS MATERIALIZED (SELECT t.image, count(*) AS copies FROM (%s) t GROUP BY 1)', there)];
 	IF replace THEN
 		parts := parts || format('del AS (DELETE FROM %s AS t USING (SELECT u.tableoid, u.ctid, u.image, row_number() OVER (PARTITION BY u.image) AS copy
 				FROM (SELECT t.tableoid, t.ctid, %s AS image FROM %s t) u) d
@@ -249,6 +248,11 @@ BEGIN
 	ELSE
 		parts := parts || 'del AS (SELECT WHERE false)'::text;
 	END IF;
+	parts := parts || format('ins AS (INSERT INTO %s (%s)%s SELECT %s FROM raw g
+				WHERE (SELECT count(*) >= 0 FROM del) AND %s RETURNING 1)', target,
+			(SELECT string_agg(quote_ident(c), ', ') FROM unnest(sync.columns) c),
+			CASE WHEN sync.kind = 'local' THEN ' OVERRIDING SYSTEM VALUE' END,
+			(SELECT string_agg('g.v' || i, ', ' ORDER BY i) FROM generate_subscripts(sync.columns, 1) i), missing);
 
 	RETURN format('WITH %s SELECT ''counts'', NULL::jsonb, %s::text, (SELECT count(*) FROM raw), (SELECT count(*) FROM ins),
 			0::bigint, (SELECT count(*) FROM del), false', array_to_string(parts, ', '), newest)
