@@ -306,7 +306,8 @@ REVOKE ALL ON FUNCTION activate._load_marked(bigint, text) FROM PUBLIC;
 -- What a trigger has queued for a sync to a table is taken away in the
 -- transaction that applies it.  Who compares everything takes it all the same:
 -- the statement that follows sees no less.  "entries": keys, or in append mode
--- rows, of which there may be "more".  "whole": the keys do not say what
+-- rows, of which there may be "more": no more than one array has room for, 16 MB
+-- as they are stored, which is compressed.  "whole": the keys do not say what
 -- changed ("truncated": TRUNCATE leaves one without columns), or are so many
 -- that it is quicker to look at everything.
 CREATE FUNCTION activate._load_claim(sync bigint, everything boolean,
@@ -314,9 +315,11 @@ CREATE FUNCTION activate._load_claim(sync bigint, everything boolean,
 LANGUAGE sql
 BEGIN ATOMIC
 	WITH batch AS (
-		SELECT max(b.id) AS last, count(*) AS n
+		SELECT max(b.id) FILTER (WHERE b.before < 16 * 1024 * 1024) AS last, count(*) AS n,
+			count(*) = 100000 OR bool_or(b.before >= 16 * 1024 * 1024) AS more
 		  FROM activate.sync s, LATERAL (
-			SELECT o.id FROM activate._outbox o WHERE o.sync = s.id AND NOT o.held
+			SELECT o.id, coalesce(sum(pg_column_size(o.body)) OVER (ORDER BY o.id ROWS UNBOUNDED PRECEDING) - pg_column_size(o.body), 0) AS before
+			  FROM activate._outbox o WHERE o.sync = s.id AND NOT o.held
 			 ORDER BY o.id LIMIT CASE WHEN s.mode = 'append' THEN 100000 END) b
 		 WHERE s.id = _load_claim.sync
 	), gone AS (
@@ -333,10 +336,10 @@ BEGIN ATOMIC
 		coalesce(bool_or(CASE WHEN s.mode = 'append' THEN g.id IS NOT NULL AND g.body IS NULL
 			ELSE g.op = 't' OR b.n > 1000000 END), false),
 		coalesce(bool_or(s.mode <> 'append' AND g.op = 't'), false),
-		s.mode = 'append' AND b.n = 100000
+		s.mode = 'append' AND coalesce(b.more, false)
 	  FROM activate.sync s CROSS JOIN batch b LEFT JOIN gone g ON NOT g.held
 	 WHERE s.id = _load_claim.sync
-	 GROUP BY s.mode, b.n;
+	 GROUP BY s.mode, b.n, b.more;
 END;
 COMMENT ON FUNCTION activate._load_claim(bigint, boolean) IS
 	'private: takes what is queued for a sync to a table; everything: also the deletes that are held';

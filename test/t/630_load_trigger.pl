@@ -219,6 +219,11 @@ subtest 'a run of everything' => sub {
 	sql("SELECT activate_run('events'); SELECT activate_resume('events')");
 	ok(applied('events'), 'and one that was under way');
 	is(sql('SELECT count(*) FROM t_events WHERE id = 12'), 1, 'too');
+	sql("CREATE TABLE parts (n bigint); CREATE FUNCTION part() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO parts SELECT count(*) FROM new; RETURN NULL; END';
+		CREATE TRIGGER part AFTER INSERT ON t_events REFERENCING NEW TABLE AS new FOR EACH STATEMENT EXECUTE FUNCTION part();
+		SELECT activate_pause('events'); ALTER TABLE activate._outbox ALTER body SET STORAGE EXTERNAL");
+	sql("INSERT INTO s_events SELECT i, (SELECT string_agg(md5(i || ' ' || j), '') FROM generate_series(1, 300000) j) FROM generate_series(101, 103) i; SELECT activate_run('events'); SELECT activate_resume('events')");
+	is(sql("SELECT string_agg(n::text, ' ' ORDER BY ctid) FILTER (WHERE n > 0) FROM parts") . ' ' . sql('SELECT count(*) FROM t_events t JOIN s_events USING (id, v) WHERE id > 100'), '2 1 3', 'large events are taken in parts');
 };
 
 subtest 'TRUNCATE' => sub {
