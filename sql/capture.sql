@@ -370,6 +370,17 @@ SELECT op, key, body FROM taken('event');
 SELECT r.op, r.code, r.reason FROM activate.rejection r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'event';
 DELETE FROM cap_event WHERE id = 2;
 SELECT run('event');							-- knows what was captured
+-- a version that another trigger deletes or changes before ours sees it: never silently
+CREATE FUNCTION cap_before_us() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+	IF NEW.v = 'eaten' THEN DELETE FROM cap_event WHERE id = NEW.id;
+	ELSIF NEW.v = 'first' THEN UPDATE cap_event SET v = 'changed' WHERE v = 'second'; END IF;
+	RETURN NULL; END $$;
+CREATE TRIGGER a_before_us AFTER INSERT ON cap_event FOR EACH ROW EXECUTE FUNCTION cap_before_us();
+INSERT INTO cap_event VALUES (5, 'eaten', 1), (6, 'first', 1), (7, 'second', 1), (8, 'secret', 1);
+SELECT op, key, body FROM taken('event');
+SELECT r.op, r.code, r.reason FROM activate.rejection r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'event' AND r.code = 'row_changed';
+DROP TRIGGER a_before_us ON cap_event;
+DROP FUNCTION cap_before_us;
 -- a deferred constraint stays deferred while rows are rendered
 CREATE TABLE cap_defer (id int PRIMARY KEY, up int REFERENCES cap_defer DEFERRABLE INITIALLY DEFERRED);
 GRANT SELECT, TRIGGER ON cap_defer TO regress_cap;

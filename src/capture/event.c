@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/sysattr.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "capture/change.h"
 #include "catalog/pg_type.h"
@@ -25,6 +26,7 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/ruleutils.h"
+#include "utils/snapmgr.h"
 #include "utils/typcache.h"
 
 static Expr *system_column_is(int rtindex, AttrNumber attno, Oid type, int param);
@@ -34,6 +36,7 @@ static bool event_render(CaptureEntry *entry, Relation relation, TupleTableSlot 
 						 Jsonb **body, int64 *hash, ErrorData **error);
 static void event_run(CaptureEntry *entry, Relation relation, TupleTableSlot *slot,
 					  MemoryContext context, Jsonb **body, int64 *hash);
+static bool event_is_there(Relation relation, TupleTableSlot *slot);
 static void event_mark(const Sync *sync, Jsonb *key, int64 hash);
 
 /* Fills entry->event_sql, or entry->reason. */
@@ -69,9 +72,13 @@ capture_event(CaptureEntry *entry, Relation relation, Jsonb *key, TupleTableSlot
 		capture_reject(entry->sync, key, unpack_sql_state(error->sqlerrcode), error->message, false);
 		return;
 	}
-	/* filtered by options.where or by row security */
 	if (body == NULL)
+	{
+		/* filtered by options.where or by row security, or changed once more by a trigger before ours */
+		if (!event_is_there(relation, slot))
+			capture_reject(entry->sync, key, "row_changed", "the row was changed or deleted again before it could be rendered", false);
 		return;
+	}
 	outbox_append(entry->sync->id, key, OUTBOX_INSERT, body, 0, false);
 	/* a run into a table looks into the table */
 	if (entry->sync->kind == SYNC_TO_API)
@@ -220,6 +227,20 @@ event_run(CaptureEntry *entry, Relation relation, TupleTableSlot *slot,
 	}
 	SPI_finish();
 	identity_leave(&scope);
+}
+
+/* Could the rendering see this version of the row? */
+static bool
+event_is_there(Relation relation, TupleTableSlot *slot)
+{
+	TupleTableSlot *found = table_slot_create(relation, NULL);
+	bool		there;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	there = table_tuple_fetch_row_version(relation, &slot->tts_tid, GetActiveSnapshot(), found);
+	PopActiveSnapshot();
+	ExecDropSingleTupleTableSlot(found);
+	return there;
 }
 
 static void
