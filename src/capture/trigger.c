@@ -44,7 +44,7 @@ activate_capture(PG_FUNCTION_ARGS)
 	if (entry->reason != NULL)
 	{
 		if (!entry->sync->paused)
-			sync_pause(entry->sync->id, entry->reason);
+			sync_pause_unless_locked(entry->sync->id, entry->reason);
 	}
 	else if (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event))
 		capture_truncate(entry->sync);

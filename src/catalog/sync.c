@@ -47,6 +47,7 @@ enum
 	COL_QUERY_TREE, COL_OPTIONS, COL_MAP, COL_EPOCH, COL_TREE_MAJOR
 };
 
+static void pause_where(const char *condition, int64 id, const char *reason);
 static Sync *read_sync(const char *condition, Oid argtype, Datum arg, MemoryContext context);
 static Sync *sync_from_tuple(HeapTuple tuple, TupleDesc desc);
 static char *text_column(HeapTuple tuple, TupleDesc desc, int column);
@@ -175,25 +176,39 @@ sync_lock(int64 id, bool wait)
 void
 sync_pause(int64 id, const char *reason)
 {
+	pause_where("id = $1 AND NOT paused", id, reason);
+}
+
+void
+sync_pause_unless_locked(int64 id, const char *reason)
+{
+	pause_where("id = (SELECT s.id FROM activate.sync s WHERE s.id = $1 AND NOT s.paused FOR NO KEY UPDATE SKIP LOCKED)",
+				id, reason);
+}
+
+static void
+pause_where(const char *condition, int64 id, const char *reason)
+{
 	IdentityScope scope;
 	Oid			types[2] = {INT8OID, TEXTOID};
 	Datum		values[2];
-	Oid			schema = get_namespace_oid("activate", false);
+	char	   *update = psprintf("UPDATE activate.sync SET paused = true, pause_reason = $2 WHERE %s RETURNING name", condition);
 
 	values[0] = Int64GetDatum(id);
 	values[1] = CStringGetTextDatum(reason);
 
 	identity_enter_extension(&scope);
 	SPI_connect();
-	SPI_execute_with_args("UPDATE activate.sync SET paused = true, pause_reason = $2"
-						  " WHERE id = $1 AND NOT paused RETURNING name",
-						  2, types, values, NULL, false, 0);
+	/* as it is read: an old snapshot must not fail at who paused it meanwhile */
+	CommandCounterIncrement();
+	SPI_execute_snapshot(SPI_prepare(update, 2, types), values, NULL,
+						 GetLatestSnapshot(), InvalidSnapshot, false, true, 0);
 	if (SPI_processed > 0)
 	{
 		ereport(LOG,
 				(errmsg("activate: sync \"%s\" is paused: %s",
 						SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1), reason)));
-		CacheInvalidateRelcacheByRelid(get_relname_relid("sync", schema));
+		CacheInvalidateRelcacheByRelid(get_relname_relid("sync", get_namespace_oid("activate", false)));
 		shared_announce_at_commit();
 	}
 	SPI_finish();

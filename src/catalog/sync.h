@@ -147,4 +147,7 @@ extern bool sync_lock(int64 id, bool wait);
 /* Pauses it for a reason that people will read; one LOG line; announces at commit. */
 extern void sync_pause(int64 id, const char *reason);
 
+/* The same in the statement of a user, who must not wait for whoever is just doing that. */
+extern void sync_pause_unless_locked(int64 id, const char *reason);
+
 #endif							/* ACTIVATE_SYNC_H */
