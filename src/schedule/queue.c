@@ -6,7 +6,8 @@
  * Whoever commits such keys wakes the worker (outbox/wake.c).  A queue is a
  * sync that becomes due when keys are there and no runner has it: so one runner
  * takes what many commits have left, and none works beside another.  What
- * failed is tried again, later each time; the keys stay.
+ * failed is tried again, later each time; the keys stay.  What could not begin,
+ * because a run by hand has the sync, is tried again each second.
  */
 #include "postgres.h"
 
@@ -81,16 +82,19 @@ queue_find_due(bool look)
 }
 
 void
-queue_ended(int64 id, bool good)
+queue_ended(int64 id, bool started, bool failed)
 {
 	PlannedSync *sync = queue_find(plan_current(), id);
 
 	if (sync == NULL)
 		return;
 	sync->not_before = 0;
-	if (!good)
+	if (!started)
+		sync->not_before = GetCurrentTimestamp() + QUEUE_MIN_DELAY;
+	else if (failed)
 		sync->not_before = GetCurrentTimestamp() + Min(QUEUE_MIN_DELAY << Min(sync->failures, 20), QUEUE_MAX_DELAY);
-	sync->failures = good ? 0 : sync->failures + 1;
+	if (started)
+		sync->failures = failed ? sync->failures + 1 : 0;
 }
 
 static PlannedSync *

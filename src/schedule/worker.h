@@ -49,7 +49,7 @@ extern TimestampTz plan_next_tick(void);	/* 0: none */
 /* queue.c: syncs to tables whose changes are captured by trigger */
 extern List *queue_read(const WorkPlan *old);	/* as the extension, SPI connected */
 extern void queue_find_due(bool look);	/* those that keys wait for become due */
-extern void queue_ended(int64 sync, bool good);	/* its runner has ended */
+extern void queue_ended(int64 sync, bool started, bool failed);	/* its runner has ended */
 
 /* runners.c: the processes that run syncs */
 extern void runners_adopt(void);
