@@ -50,6 +50,8 @@ typedef struct Batch
 	Datum		keys[BATCH_ROWS];
 	Datum		codes[BATCH_ROWS];
 	Datum		counts[BATCH_ROWS];
+	int			nback;
+	Datum		back[BATCH_ROWS];
 	int			nmarks;
 	Datum		marks[BATCH_ROWS];
 } Batch;
@@ -246,6 +248,11 @@ collect_row(Batch *batch, HeapTuple tuple, TupleDesc desc, RunCounts *counts)
 		batch->marks[batch->nmarks++] = SPI_getbinval(tuple, desc, COL_MARK, &isnull);
 		return;
 	}
+	if (strcmp(what, "back") == 0)
+	{
+		batch->back[batch->nback++] = SPI_getbinval(tuple, desc, COL_KEY, &isnull);
+		return;
+	}
 	if (strcmp(what, "held") == 0)
 	{
 		outbox_append_held(batch->sync->id, DatumGetJsonbP(SPI_getbinval(tuple, desc, COL_KEY, &isnull)), batch->run);
@@ -280,13 +287,18 @@ write_batch(Batch *batch)
 													sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 		(void) own_value("SELECT activate._plan_reject($1, $2, $3, $4)", 4, types, values, NULL, NULL);
 	}
+	if (batch->nback > 0)
+	{
+		values[1] = PointerGetDatum(construct_array(batch->back, batch->nback, JSONBOID, -1, false, TYPALIGN_INT));
+		(void) own_value("SELECT activate._load_back($1, $2)", 2, types, values, NULL, NULL);
+	}
 	if (batch->nmarks > 0)
 	{
 		/* all of them are written anew by each run: no value to prune by is needed */
 		values[1] = values[2] = text_array(batch->marks, batch->nmarks);
 		(void) own_value("SELECT activate._plan_marks($1, $2, $3)", 3, mark_types, values, NULL, NULL);
 	}
-	batch->nkeys = batch->nmarks = 0;
+	batch->nkeys = batch->nback = batch->nmarks = 0;
 }
 
 static void

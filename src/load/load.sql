@@ -9,8 +9,9 @@
 --
 -- It is put together by the extension and executed as the sync's owner.  Its
 -- rows: first "counts", then what C has to write on the owner's behalf:
--- "null_key" and "duplicate_key" (rejections), "held" (deletes over the limit)
--- and "seen" (marks of events).
+-- "null_key" and "duplicate_key" (rejections), "held" (deletes over the limit),
+-- "back" (deletes held before, of rows that are there again) and "seen" (marks
+-- of events).
 -- Columns: what, key, mark, read, inserted, updated, deleted, held.
 
 CREATE FUNCTION activate._columns_list(prefix text, names text[], types text[]) RETURNS text
@@ -187,9 +188,13 @@ BEGIN
 			(SELECT string_agg(format('t.v%s = x.v%s', p, p), ' AND ') FROM unnest(sync.target_key) k, array_position(sync.columns, k) p)) END,
 		activate._select_list('k', sync.key_columns))
 		|| CASE WHEN holds THEN format(' UNION ALL SELECT ''held'', to_jsonb(k.*), NULL, 0, 0, 0, 0, false
-		  FROM lost q, LATERAL (SELECT %s) k WHERE (SELECT held FROM verdict) AND NOT (%s)',
+		  FROM lost q, LATERAL (SELECT %s) k WHERE (SELECT held FROM verdict) AND NOT (%s)
+		UNION ALL SELECT ''back'', to_jsonb(k.*), NULL, 0, 0, 0, 0, false
+		  FROM held q, LATERAL (SELECT %s) k WHERE EXISTS (SELECT FROM raw x WHERE %s)',
 			(SELECT string_agg(format('q.v%s::%s AS %I', p, sync.key_types[i], sync.key_columns[i]), ', ' ORDER BY i)
-			   FROM unnest(sync.target_key) WITH ORDINALITY u(k, i), array_position(sync.columns, k) p), null_key) ELSE '' END;
+			   FROM unnest(sync.target_key) WITH ORDINALITY u(k, i), array_position(sync.columns, k) p), null_key,
+			activate._select_list('k', sync.key_columns),
+			(SELECT string_agg(format('q.v%s = x.v%s', p, p), ' AND ') FROM unnest(sync.target_key) k, array_position(sync.columns, k) p)) ELSE '' END;
 END
 $$;
 COMMENT ON FUNCTION activate._load_keyed(activate.sync, text, boolean, boolean, text, text) IS 'private: the statement of a load by key';
@@ -293,6 +298,15 @@ END
 $$;
 COMMENT ON FUNCTION activate._load_sql(bigint, text, boolean, boolean, boolean) IS 'private: the statement of a run into a table';
 REVOKE ALL ON FUNCTION activate._load_sql(bigint, text, boolean, boolean, boolean) FROM PUBLIC;
+
+CREATE FUNCTION activate._load_back(sync bigint, keys jsonb[]) RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+	DELETE FROM activate._outbox o USING unnest(keys) u(key)
+	 WHERE o.sync = _load_back.sync AND o.key = u.key AND o.held;
+END;
+COMMENT ON FUNCTION activate._load_back(bigint, jsonb[]) IS 'private: deletes that were held, of rows that are there again';
+REVOKE ALL ON FUNCTION activate._load_back(bigint, jsonb[]) FROM PUBLIC;
 
 CREATE FUNCTION activate._load_marked(sync bigint, mark text) RETURNS void
 LANGUAGE sql
