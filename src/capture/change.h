@@ -8,7 +8,6 @@
 #include "capture/capture.h"
 #include "executor/spi.h"
 #include "executor/tuptable.h"
-#include "storage/lock.h"
 #include "utils/rel.h"
 
 /* key.c */
@@ -48,7 +47,6 @@ typedef struct CaptureEntry
 {
 	CaptureEntryKey id;			/* must be first */
 	bool		valid;
-	LocalTransactionId only;	/* read under an old snapshot: valid in that transaction only; 0: in any */
 	MemoryContext context;
 	Sync	   *sync;			/* NULL: not captured (any more) */
 	KeyColumn  *key;

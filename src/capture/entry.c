@@ -10,7 +10,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "capture/change.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
@@ -66,7 +65,7 @@ capture_entry(int64 sync, Relation relation)
 		entry->event_sql = NULL;
 		entry->event = NULL;
 	}
-	if (!entry->valid || (entry->only != InvalidLocalTransactionId && entry->only != compat_my_lxid()))
+	if (!entry->valid)
 	{
 		retired_free();
 		entry_retire(entry);
@@ -108,7 +107,6 @@ entry_load(CaptureEntry *entry, Relation relation)
 {
 	/* before reading: a change that arrives meanwhile must not be lost */
 	entry->valid = true;
-	entry->only = IsolationUsesXactSnapshot() ? compat_my_lxid() : InvalidLocalTransactionId;
 	sync_relation = get_relname_relid("sync", get_namespace_oid("activate", true));
 	entry->sync = NULL;
 	entry->reason = NULL;
