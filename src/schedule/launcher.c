@@ -185,7 +185,7 @@ launcher_note(Oid dboid)
 	MemoryContextSwitchTo(old);
 }
 
-/* Dropped, or closed to connections: forget it once its worker is gone, and free its slot. */
+/* Dropped, or closed to connections: forget it together with its slot, once nobody needs that any more. */
 static void
 launcher_forget_dropped(void)
 {
@@ -196,14 +196,18 @@ launcher_forget_dropped(void)
 	{
 		LauncherDatabase *entry = lfirst(lc);
 		SharedDatabase *slot;
+		bool		needed;
 
 		if (entry->exists || (entry->handle != NULL && !spawn_stopped(entry->handle)))
 			continue;
 		LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 		slot = shared_database(entry->dboid, false);
-		if (slot != NULL && slot->blocked == 0 && slot->worker.pid == 0)
+		needed = slot != NULL && (slot->blocked > 0 || slot->worker.pid != 0);
+		if (slot != NULL && !needed)
 			slot->dboid = InvalidOid;
 		LWLockRelease(shared->lock);
+		if (needed)
+			continue;
 		if (entry->handle != NULL)
 			pfree(entry->handle);
 		pfree(entry);
