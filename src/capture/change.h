@@ -29,7 +29,8 @@ typedef struct KeyColumn
 	AttrNumber	attno;
 	KeyKind		kind;
 	FmgrInfo	to_jsonb;		/* KEY_OTHER */
-	Oid			owner;			/* ... runs as the sync's; InvalidOid: was dropped */
+	bool		foreign;		/* ... where a cast of the type's maker may be called */
+	Oid			owner;			/* ... as whom it runs: the sync's; InvalidOid: was dropped */
 } KeyColumn;
 
 extern void capture_key_init(KeyColumn *column, const char *name, AttrNumber attno, Oid type,

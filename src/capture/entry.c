@@ -164,6 +164,9 @@ entry_load_key(CaptureEntry *entry, Relation relation)
 												sync->key[i], RelationGetRelationName(relation)));
 		capture_key_init(&entry->key[i], sync->key[i], attno,
 						 TupleDescAttr(RelationGetDescr(relation), attno - 1)->atttypid, sync->owner, entry->context);
+		/* a cast that somebody made must not run as the writer */
+		if (entry->key[i].foreign && !OidIsValid(sync->owner))
+			return MemoryContextStrdup(entry->context, "its owner was dropped");
 	}
 	return NULL;
 }

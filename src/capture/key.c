@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "access/transam.h"
 #include "capture/change.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
@@ -63,6 +64,7 @@ capture_key_init(KeyColumn *column, const char *name, AttrNumber attno, Oid type
 			break;
 		default:
 			column->kind = KEY_OTHER;
+			column->foreign = base >= FirstNormalObjectId;
 			fmgr_info_cxt(F_TO_JSONB, &column->to_jsonb, context);
 			/* to_jsonb() asks its call for the argument's type */
 			fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSONB, JSONBOID,
