@@ -60,7 +60,8 @@ outbox_wake(const int64 *syncs, int n)
 			somebody = true;
 		}
 	}
-	if (somebody)
+	/* a worker that is there starts who is needed; where nothing may be sent, or only for a sync that rests, nobody is */
+	if (somebody || (database->worker.pid != 0 && database->dboid == MyDatabaseId))
 		return;
 
 	/* found anew, because a slot without a worker may be given to another database */
@@ -69,10 +70,8 @@ outbox_wake(const int64 *syncs, int n)
 	if (database != NULL)
 		database->wanted = true;
 	LWLockRelease(shared_memory()->lock);
-	if (database == NULL)
-		return;
-	shared_wake(&database->worker);
-	shared_wake_launcher();
+	if (database != NULL)
+		shared_wake_launcher();
 }
 
 /* True if the worker is there, and has at least one of these applied. */
