@@ -151,6 +151,22 @@ SELECT name, setting, unit, min_val, max_val, context FROM pg_settings
 SHOW activate.receipt_retention;
 SHOW activate.run_retention;
 
+-- Chains: to apply what a trigger has queued is no start, so what came true before still counts.
+BEGIN;
+SELECT activate_sync('chain a', 'SELECT 1 AS id', 'chain_a', key => 'id') > 0,
+	activate_sync('chain b', 'SELECT 1 AS id', 'chain_b', key => 'id', schedule => 'after "chain a"') > 0;
+INSERT INTO activate._tick SELECT id, now(), '' FROM activate.sync WHERE name = 'chain b';
+INSERT INTO activate.run (sync, status, started_at, finished_at)
+	SELECT id, 'succeeded', clock_timestamp(), clock_timestamp() + interval '1 second' FROM activate.sync WHERE name = 'chain a';
+SELECT count(*) FROM activate._after_ready('');
+INSERT INTO activate.run (sync, status, started_at, queued)
+	SELECT id, 'succeeded', clock_timestamp() + interval '2 seconds', true FROM activate.sync WHERE name = 'chain b';
+SELECT count(*) FROM activate._after_ready('');
+INSERT INTO activate.run (sync, status, started_at)
+	SELECT id, 'succeeded', clock_timestamp() + interval '3 seconds' FROM activate.sync WHERE name = 'chain b';
+SELECT count(*) FROM activate._after_ready('');
+ROLLBACK;
+
 -- Not for everybody.
 CREATE ROLE schedule_nobody;
 SET ROLE schedule_nobody;

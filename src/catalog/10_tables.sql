@@ -77,12 +77,14 @@ CREATE TABLE activate.run
 	rows_deleted	bigint NOT NULL DEFAULT 0,
 	rows_rejected	bigint NOT NULL DEFAULT 0,
 	error			text,
-	pid				integer
+	pid				integer,
+	queued			boolean NOT NULL DEFAULT false	-- applied what a trigger had queued: no start of a schedule
 );
 ALTER SEQUENCE activate.run_id_seq OWNED BY activate.run.id;
 CREATE INDEX run_sync_idx ON activate.run (sync, id);
 -- for "after a" and for leftovers of dead runners, however long the history is
 CREATE INDEX run_succeeded_idx ON activate.run (sync, finished_at) WHERE status = 'succeeded';
+CREATE INDEX run_started_idx ON activate.run (sync, id) WHERE NOT queued;
 CREATE INDEX run_running_idx ON activate.run (id) WHERE status = 'running';
 COMMENT ON TABLE activate.run IS 'history of runs, kept for activate.run_retention';
 

@@ -102,13 +102,14 @@ COMMENT ON FUNCTION activate._tick_taken(bigint, timestamptz) IS
 REVOKE ALL ON FUNCTION activate._tick_taken(bigint, timestamptz) FROM PUBLIC;
 
 -- Each of those named after "after" has had a succeeded run finished since the
--- last start of this one (since its declaration, if there was none).
+-- last start of this one (since its declaration, if there was none).  To apply
+-- what was queued for it is no such start.
 CREATE FUNCTION activate._after_ready(setting text) RETURNS SETOF bigint
 LANGUAGE sql STABLE
 BEGIN ATOMIC
 	SELECT me.id
 	  FROM (SELECT s.id, coalesce(t.schedule, s.schedule) AS schedule, s.options->>'after' AS after,
-				coalesce((SELECT r.started_at FROM activate.run r WHERE r.sync = s.id ORDER BY r.id DESC LIMIT 1),
+				coalesce((SELECT r.started_at FROM activate.run r WHERE r.sync = s.id AND NOT r.queued ORDER BY r.id DESC LIMIT 1),
 					s.declared_at) AS since
 			  FROM activate._tick k JOIN activate.sync s ON s.id = k.sync
 			  LEFT JOIN activate._timetable(setting) t ON t.name = s.name) me,

@@ -106,6 +106,10 @@ runner_start(void *arg)
 		elog(ERROR, "could not start a run");
 	run = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 	running->run = isnull ? 0 : DatumGetInt64(run);
+	if (running->order.queued && !isnull &&
+		SPI_execute_with_args("UPDATE activate.run SET queued = true WHERE id = $1",
+							  1, types, &run, NULL, false, 0) != SPI_OK_UPDATE)
+		elog(ERROR, "could not mark a run");
 }
 
 /* The work, as whoever we are connected as.  False: failed, rolled back and logged. */
