@@ -381,6 +381,12 @@ SELECT op, key, body FROM taken('event');
 SELECT r.op, r.code, r.reason FROM activate.rejection r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'event' AND r.code = 'row_changed';
 DROP TRIGGER a_before_us ON cap_event;
 DROP FUNCTION cap_before_us;
+-- a key that is longer than an index row
+CREATE TABLE cap_long (id text, v int);
+SELECT declare('long', 'cap_long', 'caphook.change', 'capture => ''trigger''', 'mode => ''append''', 'key => ''id''') > 0;
+INSERT INTO cap_long SELECT string_agg(sha256(i::text::bytea)::text, ''), 1 FROM generate_series(1, 200) i;
+SELECT length(key->>'id'), body->'v' AS v FROM taken('long');
+SELECT run('long');								-- knows it
 -- the owner is gone: a cast of the key's type does not run as the writer
 CREATE ROLE regress_cap_gone;
 GRANT USAGE ON FOREIGN SERVER caphook TO regress_cap_gone;
@@ -518,7 +524,7 @@ SELECT count(activate_drop(name)) AS dropped FROM activate.sync WHERE target = '
 SELECT count(*) FROM pg_trigger t WHERE t.tgname LIKE 'activate%' AND t.tgrelid::regclass::text LIKE 'cap%';
 SELECT count(*) FROM (SELECT sync FROM activate._seen UNION ALL SELECT sync FROM activate._watermark UNION ALL SELECT sync FROM activate._outbox
 	UNION ALL SELECT sync FROM activate._sent UNION ALL SELECT sync FROM activate.rejection) x WHERE sync NOT IN (SELECT id FROM activate.sync);
-DROP TABLE cap, cap_alter, cap_bad, cap_child, cap_orphan, cap_twin, cap_parent, cap_parted, cap_defer, cap_doc, cap_event, cap_kinds, cap_log, cap_names, cap_null, cap_src CASCADE;
+DROP TABLE cap, cap_alter, cap_bad, cap_child, cap_orphan, cap_twin, cap_parent, cap_parted, cap_defer, cap_doc, cap_event, cap_kinds, cap_log, cap_long, cap_names, cap_null, cap_src CASCADE;
 DROP FUNCTION cap_joins, cap_key, declare, last_run, run, taken;
 DROP TYPE cap_mood, cap_pair, cap_positive;
 DROP SERVER caphook CASCADE;

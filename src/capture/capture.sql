@@ -37,13 +37,21 @@ COMMENT ON FUNCTION activate._capture_reject(bigint, jsonb, text, text, boolean)
 	'private: a captured row that cannot be sent';
 REVOKE ALL ON FUNCTION activate._capture_reject(bigint, jsonb, text, text, boolean) FROM PUBLIC;
 
+-- API: Private.  Ordinary roles need it, as activate._row_hash().  An index row has no room for a long one.
+CREATE FUNCTION activate._key_mark(key jsonb) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+BEGIN ATOMIC
+	SELECT CASE WHEN octet_length(key::text) <= 1000 THEN key::text ELSE encode(sha256(convert_to(key::text, 'UTF8')), 'base64') END;
+END;
+COMMENT ON FUNCTION activate._key_mark(jsonb) IS 'private: the key of a row of an append sync as it stands in activate._seen';
+
 -- API: Private.  So that a later run does not take the row for a new one; marks are those of _append_sql().
 -- Without a key it is one that nobody else writes: writers of equal rows do not wait for each other.
 CREATE FUNCTION activate._capture_mark(sync bigint, key jsonb, hash bigint) RETURNS void
 LANGUAGE sql
 BEGIN ATOMIC
 	INSERT INTO activate._seen (sync, mark, value)
-	VALUES (_capture_mark.sync, CASE WHEN _capture_mark.key <> '{}' THEN _capture_mark.key::text
+	VALUES (_capture_mark.sync, CASE WHEN _capture_mark.key <> '{}' THEN activate._key_mark(_capture_mark.key)
 		ELSE format('%s#%s', hash, gen_random_uuid()) END, '')
 	ON CONFLICT DO NOTHING;
 END;

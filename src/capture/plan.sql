@@ -122,7 +122,7 @@ UNION ALL
 SELECT 'p', NULL, NULL, 1, NULL, g.mark, NULL FROM activate._seen g, newest WHERE g.sync = %6$s AND %8$s$sql$,
 		source,
 		CASE WHEN keyed THEN 'count(*) OVER (PARTITION BY raw.key)' ELSE '1' END,
-		CASE WHEN keyed THEN 'raw.key::text' ELSE 'raw.hash::text' END,
+		CASE WHEN keyed THEN 'activate._key_mark(raw.key)' ELSE 'raw.hash::text' END,
 		CASE WHEN keyed THEN '1' ELSE 'row_number() OVER (PARTITION BY raw.hash, raw.c)' END,
 		activate._newest_sql(type, watermark), _append_sql.sync, everything,
 		CASE WHEN type IS NULL THEN 'false'
