@@ -58,6 +58,7 @@ typedef struct CaptureEntry
 } CaptureEntry;
 
 extern CaptureEntry *capture_entry(int64 sync, Relation relation);
+extern void capture_entry_done(void);	/* the caller needs it no longer */
 
 /* event.c: append mode */
 extern void capture_event_prepare(CaptureEntry *entry);

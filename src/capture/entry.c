@@ -6,7 +6,8 @@
  * or of the table: writers of activate.sync invalidate its relcache entry,
  * which reaches every session before it can lock the table for writing again.
  * What is replaced may still be in use by a trigger up the stack, so it is
- * freed only in a later transaction.
+ * freed when none is at work.  An error leaves its trigger counted until the
+ * transaction ends.
  */
 #include "postgres.h"
 
@@ -22,18 +23,21 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-/* What was replaced, and in which transaction. */
+/* What was replaced. */
 typedef struct RetiredEntry
 {
 	struct RetiredEntry *next;
 	MemoryContext context;
 	SPIPlanPtr	event;
-	LocalTransactionId lxid;
 } RetiredEntry;
 
 static HTAB *entries = NULL;
 static Oid	sync_relation = InvalidOid;
 static RetiredEntry *retired = NULL;
+
+/* Triggers at work, one within the other, in this transaction. */
+static int	depth = 0;
+static LocalTransactionId depth_lxid = InvalidLocalTransactionId;
 
 static void entries_create(void);
 static void entries_invalidate(Datum arg, Oid relation);
@@ -65,13 +69,26 @@ capture_entry(int64 sync, Relation relation)
 		entry->event_sql = NULL;
 		entry->event = NULL;
 	}
+	if (depth_lxid != compat_my_lxid())
+	{
+		depth_lxid = compat_my_lxid();
+		depth = 0;
+	}
 	if (!entry->valid)
 	{
-		retired_free();
 		entry_retire(entry);
+		if (depth == 0)
+			retired_free();
 		entry_load(entry, relation);
 	}
+	depth++;
 	return entry;
+}
+
+void
+capture_entry_done(void)
+{
+	depth--;
 }
 
 static void
@@ -211,7 +228,6 @@ entry_retire(CaptureEntry *entry)
 	old = MemoryContextAlloc(CacheMemoryContext, sizeof(RetiredEntry));
 	old->context = entry->context;
 	old->event = entry->event;
-	old->lxid = compat_my_lxid();
 	old->next = retired;
 	retired = old;
 	entry->context = NULL;
@@ -222,18 +238,11 @@ entry_retire(CaptureEntry *entry)
 static void
 retired_free(void)
 {
-	RetiredEntry **link = &retired;
-
-	while (*link != NULL)
+	while (retired != NULL)
 	{
-		RetiredEntry *old = *link;
+		RetiredEntry *old = retired;
 
-		if (old->lxid == compat_my_lxid())
-		{
-			link = &old->next;
-			continue;
-		}
-		*link = old->next;
+		retired = old->next;
 		if (old->event)
 			SPI_freeplan(old->event);
 		MemoryContextDelete(old->context);

@@ -40,8 +40,8 @@ activate_capture(PG_FUNCTION_ARGS)
 
 	entry = capture_entry(pg_strtoint64(data->tg_trigger->tgargs[0]), data->tg_relation);
 	if (entry->sync == NULL)
-		return PointerGetDatum(NULL);
-	if (entry->reason != NULL)
+		 /* not captured (any more) */ ;
+	else if (entry->reason != NULL)
 	{
 		if (!entry->sync->paused)
 			sync_pause_unless_locked(entry->sync->id, entry->reason);
@@ -50,6 +50,7 @@ activate_capture(PG_FUNCTION_ARGS)
 		capture_truncate(entry->sync);
 	else
 		capture_row(entry, data);
+	capture_entry_done();
 	return PointerGetDatum(NULL);
 }
 
