@@ -52,14 +52,18 @@ END;
 COMMENT ON FUNCTION activate._queues() IS 'private: syncs to tables whose changed keys are queued and applied by runners';
 REVOKE ALL ON FUNCTION activate._queues() FROM PUBLIC;
 
-CREATE FUNCTION activate._queued(syncs bigint[]) RETURNS SETOF bigint
+-- Deletes that are held may be many, and are older than what comes: "since" is
+-- the "until" of a look that found nothing.  What was written by a transaction
+-- before that was seen then.
+CREATE FUNCTION activate._queued(syncs bigint[], since xid8[]) RETURNS TABLE (sync bigint, queued boolean, until xid8)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
-	SELECT u.sync FROM unnest(syncs) u(sync)
-	 WHERE EXISTS (SELECT FROM activate._outbox o WHERE o.sync = u.sync AND NOT o.held);
+	SELECT u.sync, EXISTS (SELECT FROM activate._outbox o WHERE o.sync = u.sync AND o.xid >= u.since AND NOT o.held OFFSET 0),
+		pg_snapshot_xmin(pg_current_snapshot())
+	  FROM unnest(syncs, _queued.since) u(sync, since);
 END;
-COMMENT ON FUNCTION activate._queued(bigint[]) IS 'private: those of these syncs that keys are queued for';
-REVOKE ALL ON FUNCTION activate._queued(bigint[]) FROM PUBLIC;
+COMMENT ON FUNCTION activate._queued(bigint[], xid8[]) IS 'private: for which of these syncs are keys queued';
+REVOKE ALL ON FUNCTION activate._queued(bigint[], xid8[]) FROM PUBLIC;
 
 -- _tick has a row for each sync that is scheduled at this moment.  It is made
 -- anew when the sync gets another schedule, another zone, or is resumed: ticks

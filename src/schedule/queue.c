@@ -19,6 +19,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "utils/xid8.h"
 
 /* Between two attempts: doubles from the one to the other. */
 #define QUEUE_MIN_DELAY		USECS_PER_SEC
@@ -57,6 +58,7 @@ queue_read(const WorkPlan *old)
 			sync->due_since = before->due_since;
 			sync->not_before = before->not_before;
 			sync->failures = before->failures;
+			sync->empty = before->empty;
 		}
 		queues = lappend(queues, sync);
 	}
@@ -120,24 +122,39 @@ queue_look(void *arg)
 {
 	List	   *queues = plan_current()->queues;
 	Datum	   *ids = palloc(sizeof(Datum) * list_length(queues));
-	Oid			type = INT8ARRAYOID;
-	Datum		values[1];
+	Datum	   *since = palloc(sizeof(Datum) * list_length(queues));
+	Oid			types[2] = {INT8ARRAYOID, XID8ARRAYOID};
+	Datum		values[2];
 	int			n = 0;
 	ListCell   *lc;
 
 	foreach(lc, queues)
-		if (queue_waits(lfirst(lc)))
-			ids[n++] = Int64GetDatum(((PlannedSync *) lfirst(lc))->id);
+	{
+		PlannedSync *sync = lfirst(lc);
+
+		if (!queue_waits(sync))
+			continue;
+		ids[n] = Int64GetDatum(sync->id);
+		since[n++] = FullTransactionIdGetDatum(sync->empty);
+	}
 	values[0] = PointerGetDatum(construct_array(ids, n, INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	if (SPI_execute_with_args("SELECT q FROM activate._queued($1) q", 1, &type, values, NULL, true, 0) != SPI_OK_SELECT)
+	values[1] = PointerGetDatum(construct_array(since, n, XID8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
+	if (SPI_execute_with_args("SELECT sync, queued, until FROM activate._queued($1, $2)",
+							  2, types, values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not look for queued keys");
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
+		HeapTuple	tuple = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
 		bool		isnull;
-		int64		id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
-		PlannedSync *sync = queue_find(plan_current(), id);
+		PlannedSync *sync = queue_find(plan_current(), DatumGetInt64(SPI_getbinval(tuple, desc, 1, &isnull)));
 
-		sync->due = true;
-		sync->due_since = GetCurrentTimestamp();
+		if (DatumGetBool(SPI_getbinval(tuple, desc, 2, &isnull)))
+		{
+			sync->due = true;
+			sync->due_since = GetCurrentTimestamp();
+		}
+		else
+			sync->empty = DatumGetFullTransactionId(SPI_getbinval(tuple, desc, 3, &isnull));
 	}
 }

@@ -5,6 +5,7 @@
 #ifndef ACTIVATE_WORKER_H
 #define ACTIVATE_WORKER_H
 
+#include "access/transam.h"
 #include "core/shared.h"
 #include "nodes/pg_list.h"
 #include "schedule/cron.h"
@@ -25,6 +26,7 @@ typedef struct PlannedSync
 	TimestampTz not_before;		/* of a start that came to nothing: CRON_AFTER, queues */
 	bool		queue;			/* keys for a table: see queue.c */
 	int			failures;		/* of a queue, one after the other */
+	FullTransactionId empty;	/* of a queue: nothing but held deletes is older */
 } PlannedSync;
 
 typedef struct WorkPlan
