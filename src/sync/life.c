@@ -140,8 +140,12 @@ redeclare_all(int64 pending)
 		bool		isnull;
 		int64		id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
 		Sync	   *sync = sync_load(id, context);
-		MemoryContext previous = MemoryContextSwitchTo(context);
+		MemoryContext previous;
 
+		/* dropped since our snapshot was taken */
+		if (sync == NULL)
+			continue;
+		previous = MemoryContextSwitchTo(context);
 		syncs = lappend(syncs, sync);
 		MemoryContextSwitchTo(previous);
 	}
