@@ -66,6 +66,8 @@ activate_drop(PG_FUNCTION_ARGS)
 	int64		pending;
 
 	capture_remove(sync);
+	/* whoever keeps it (DML on a foreign table, a retry) first commits what is to be forgotten */
+	(void) verb_count("SELECT id FROM activate.sync WHERE id = $1 FOR UPDATE", sync->id, NULL);
 	pending = sync_forget(sync->id);
 	verb_count("SELECT activate._drop($1)", sync->id, NULL);
 	sync_changed();
