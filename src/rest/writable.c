@@ -85,6 +85,7 @@ writable_updatable(Relation relation)
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	volatile int possible = 1 << CMD_INSERT | 1 << CMD_UPDATE | 1 << CMD_DELETE;
+	ErrorData  *volatile error = NULL;
 
 	if (IsInParallelMode())
 		return writable_possible(connector_load(RelationGetRelid(relation), context));
@@ -98,14 +99,17 @@ writable_updatable(Relation relation)
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
-		if (geterrcode() == ERRCODE_QUERY_CANCELED)
-			PG_RE_THROW();
+		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+
+	/* a cancel or a timeout is about the statement; whoever catches it must not find our subtransaction open */
+	if (error != NULL && ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+		ReThrowError(error);
 	return possible;
 }
 
