@@ -24,6 +24,7 @@
 static char *target_of_name(FunctionCallInfo fcinfo);
 static void redeclare_all(int64 pending);
 static void redeclare(Sync *sync);
+static bool is_no_reason_to_pause(int sqlstate);
 
 ACTIVATE_FUNCTION(activate_pause);
 ACTIVATE_FUNCTION(activate_resume);
@@ -170,7 +171,7 @@ redeclare(Sync *sync)
 	IdentityScope scope;
 	Oid			type = INT8OID;
 	Datum		id = Int64GetDatum(sync->id);
-	char	   *volatile reason = NULL;
+	ErrorData  *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
 	PG_TRY();
@@ -188,7 +189,7 @@ redeclare(Sync *sync)
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
-		reason = CopyErrorData()->message;
+		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 	}
@@ -196,10 +197,26 @@ redeclare(Sync *sync)
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 
-	if (reason)
+	if (error == NULL)
+		return;
+	if (is_no_reason_to_pause(error->sqlerrcode))
+		ReThrowError(error);
+	sync_pause(sync->id, error->message);
+	ereport(WARNING,
+			(errmsg("sync \"%s\" is paused: %s", sync->name, error->message)));
+}
+
+/* A cancel, a lock, a deadlock, memory: adopted once more it may be declared. */
+static bool
+is_no_reason_to_pause(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
 	{
-		sync_pause(sync->id, reason);
-		ereport(WARNING,
-				(errmsg("sync \"%s\" is paused: %s", sync->name, reason)));
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+			return true;
+		default:
+			return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
 	}
 }
