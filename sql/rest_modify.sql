@@ -226,6 +226,7 @@ CREATE TABLE parted (id bigint, email text, city text, score numeric, made date)
 CREATE TABLE parted_local PARTITION OF parted FOR VALUES FROM (100) TO (200);
 ALTER TABLE parted ATTACH PARTITION dml.contacts FOR VALUES FROM (1) TO (100);
 INSERT INTO parted VALUES (101, 'local', 'Bern', 1), (102, 'local too', 'Bern', 2);
+INSERT INTO parted VALUES (1, 'new', 'Bern', 1) ON CONFLICT DO NOTHING;
 UPDATE parted SET email = 'both' WHERE id IN (1, 101);
 DELETE FROM parted WHERE score < 2;
 UPDATE parted SET id = 50 WHERE id = 102;

@@ -123,6 +123,14 @@ rest_refuse_write(Relation relation, const char *verb, const char *hint)
 			 errhint("%s", hint)));
 }
 
+/* When planned; of a partition, which the planner does not ask about, when executed. */
+void
+rest_refuse_conflict(Relation relation)
+{
+	rest_refuse_write(relation, "use ON CONFLICT on",
+				  "What happens to a row that the API has already is decided there; declare a sync in mode \"upsert\" with activate_sync().");
+}
+
 static void
 writable_require_possible(Relation relation, const Connector *connector, CmdType command)
 {
@@ -194,8 +202,7 @@ writable_plan(PlannerInfo *root, ModifyTable *plan, Index result_relation, int s
 	Connector  *connector = connector_load(rte->relid, CurrentMemoryContext);
 
 	if (plan->onConflictAction != ONCONFLICT_NONE)
-		rest_refuse_write(relation, "use ON CONFLICT on",
-					  "What happens to a row that the API has already is decided there; declare a sync in mode \"upsert\" with activate_sync().");
+		rest_refuse_conflict(relation);
 	writable_require_possible(relation, connector, plan->operation);
 	if (plan->operation != CMD_INSERT && !connector->read.possible && writable_reads(plan))
 		ereport(ERROR,
