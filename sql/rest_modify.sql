@@ -272,6 +272,32 @@ INSERT INTO dml.contacts (id, email) VALUES (23, 'again');
 INSERT INTO dml.contacts (email) VALUES ('no key'), ('no key');
 SELECT method, replace(url, :'url', 'URL') AS url, body FROM activate_preview('dml.contacts', 20);
 
+-- a plan that is older than the definition does what that says
+CREATE FUNCTION define(key text, operations text) RETURNS text LANGUAGE sql AS $$
+	SELECT activate_connector(format('{"name": "changing", "objects": {"things": {"path": "/objects/things", "key": %s, "columns": {"id": "bigint", "email": "text"}, "write": %s}}}',
+		to_json(key), operations)::jsonb) $$;
+SELECT define('id', '{"insert": {}, "update": {}, "delete": {}}') \gset
+SELECT activate_target('dml_changing', 'changing', jsonb_build_object('base_url', :'url'));
+SELECT activate_pause('target:dml_changing');
+SET plan_cache_mode = force_generic_plan;
+PREPARE changing_insert AS INSERT INTO dml_changing.things (id) VALUES (1);
+PREPARE changing_update AS UPDATE dml_changing.things SET email = 'x' WHERE email = 'y';
+PREPARE changing_delete AS DELETE FROM dml_changing.things WHERE id = 1;
+EXECUTE changing_insert;
+EXECUTE changing_update;
+EXECUTE changing_delete;
+SELECT define('email', '{"insert": {}, "update": {}, "delete": {}}') \gset
+EXECUTE changing_update;
+EXECUTE changing_delete;
+SELECT define('id', '{"upsert": {}}') \gset
+EXECUTE changing_insert;
+EXECUTE changing_update;
+EXECUTE changing_delete;
+SELECT define('id', '{}') \gset
+EXECUTE changing_insert;
+RESET plan_cache_mode;
+SELECT op, key FROM written WHERE name = 'dml_changing.things';
+
 -- another key, name or owner of the table is followed at the next use
 SELECT activate_target('dml', 'rest', '{"objects": {"blind": {"path": "/objects/blind", "key": "email", "read": false,
 	"columns": {"id": "bigint", "email": "text", "score": "numeric"}, "write": {"update": {}, "delete": {}}}}}');
@@ -317,11 +343,12 @@ SELECT activate_sync('dml.upserts', 'news', 'dml.blind', map => '{"id": "id", "e
 \set VERBOSITY terse
 SET client_min_messages = warning;
 SELECT count(activate_drop(name)) > 0 AS dropped FROM activate.sync WHERE implicit;
-SELECT activate_resume('target:dml'), activate_resume('target:dml_hook');
+SELECT activate_resume('target:dml'), activate_resume('target:dml_hook'), activate_resume('target:dml_changing');
 DROP VIEW few, roman, plain, written;
-DROP SCHEMA dml, dml_hook CASCADE;
-DROP SERVER dml, dml_hook CASCADE;
+DROP SCHEMA dml, dml_hook, dml_changing CASCADE;
+DROP SERVER dml, dml_hook, dml_changing CASCADE;
+DELETE FROM activate.connector WHERE name = 'changing';
 DROP OWNED BY regress_dml;
 DROP ROLE regress_dml;
-DROP FUNCTION seen, plan, tell, tell_statement;
+DROP FUNCTION seen, plan, define, tell, tell_statement;
 \! "$ACTIVATE_SERVICE" call POST /_reset >/dev/null

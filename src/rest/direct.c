@@ -258,7 +258,6 @@ direct_rewrite(ForeignScan *scan)
 
 /* --- executing ----------------------------------------------------------- */
 
-/* Definitions of connectors are no catalog that plans depend on. */
 static void
 direct_check_key(const RestIntent *intent, const DirectState *state)
 {
@@ -267,11 +266,7 @@ direct_check_key(const RestIntent *intent, const DirectState *state)
 	for (int i = 0; same && i < state->nkeys; i++)
 		same = intent->key.attnums[i] == state->key[i];
 	if (!same)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the key of foreign table \"%s\" has changed since the statement was planned",
-						rest_table_name(intent->relation)),
-				 errhint("Prepare it again, or run DISCARD PLANS.")));
+		rest_refuse_key(intent->relation);
 }
 
 static void

@@ -70,7 +70,7 @@ modify_find_junk(ModifyState *state, List *targets)
 
 		state->old_key.attnums[i] = ExecFindJunkAttributeInTlist(targets, rest_junk_name(attribute));
 		if (!AttributeNumberIsValid(state->old_key.attnums[i]))
-			elog(ERROR, "could not find the key column \"%s\" in the plan", NameStr(attribute->attname));
+			rest_refuse_key(state->intent->relation);
 	}
 	state->old_row = ExecFindJunkAttributeInTlist(targets, "wholerow");
 }

@@ -115,6 +115,7 @@ extern OutboxOp rest_command_op(const Connector *connector, CmdType command);
 extern char *rest_junk_name(Form_pg_attribute attribute);
 extern void rest_refuse_write(Relation relation, const char *verb, const char *hint);
 extern void rest_refuse_conflict(Relation relation);
+extern void rest_refuse_key(Oid relation);	/* not what it was when the statement was planned */
 extern void rest_check_assigned(Relation relation, const Connector *connector, const Bitmapset *assigned);
 extern void rest_explain_intent(Relation relation, CmdType command, const Bitmapset *assigned, const char *how,
 								struct ExplainState *es);

@@ -123,6 +123,17 @@ rest_refuse_write(Relation relation, const char *verb, const char *hint)
 			 errhint("%s", hint)));
 }
 
+/* Definitions of connectors are no catalog that plans depend on. */
+void
+rest_refuse_key(Oid relation)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the key of foreign table \"%s\" has changed since the statement was planned",
+					rest_table_name(relation)),
+			 errhint("Prepare it again, or run DISCARD PLANS.")));
+}
+
 /* When planned; of a partition, which the planner does not ask about, when executed. */
 void
 rest_refuse_conflict(Relation relation)
