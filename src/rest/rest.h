@@ -134,7 +134,10 @@ extern char *rest_type_text(Oid type, int32 typmod);	/* qualified, safe in SQL *
 extern void rest_object_type(const ConnectorObject *object, const ConnectorObjectColumn *column,
 							 Oid *type, int32 *typmod);
 
-/* tables.c: for a target that was just declared or changed by these options */
-extern void rest_target_tables(const char *target, Oid server, Jsonb *options);
+/*
+ * tables.c: for a target that was just declared or changed by these options;
+ * was it present, and with what objects of its own (NULL: none)?
+ */
+extern void rest_target_tables(const char *target, Oid server, Jsonb *options, bool present, Jsonb *before);
 
 #endif							/* ACTIVATE_REST_H */
