@@ -54,6 +54,17 @@ UPDATE dml.blind SET score = (SELECT 5) WHERE id = (SELECT 6);
 TABLE written;
 SELECT seen() \gset
 
+-- equal is not the same: characters as the column pads them, an interval not by key
+CREATE FOREIGN TABLE dml.padded (code char(5), v int) SERVER dml OPTIONS (path '/objects/padded', key 'code', read 'false', write '{"insert": {}, "update": {}, "delete": {}}');
+CREATE FOREIGN TABLE dml.spans (span interval, v int) SERVER dml OPTIONS (path '/objects/spans', key 'span', read 'false', write '{"insert": {}, "update": {}, "delete": {}}');
+INSERT INTO dml.padded VALUES ('ab', 1);
+UPDATE dml.padded SET v = 2 WHERE code = 'ab';
+DELETE FROM dml.padded WHERE code IN ('ab', 'abcdef');
+DELETE FROM dml.spans WHERE span = '24:00';
+TABLE written;
+DROP FOREIGN TABLE dml.padded, dml.spans;
+SELECT seen() \gset
+
 -- parameters, in custom and generic plans
 PREPARE by_key(bigint, text) AS UPDATE dml.blind SET email = $2 WHERE id = $1;
 PREPARE by_keys(bigint[]) AS DELETE FROM dml.blind WHERE id = ANY ($1);
