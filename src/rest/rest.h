@@ -39,10 +39,10 @@ typedef struct RestSource
 	const char *table;			/* schema.name, for messages */
 } RestSource;
 
-/* url.c: reference is relative to base; NULL if it is no URL.  shown: without query and userinfo. */
+/* url.c: reference is relative to base; NULL if it is no URL.  shown: without query, userinfo and secret. */
 extern char *rest_url_resolve(const char *base, const char *reference);
 extern bool rest_url_same_origin(const char *one, const char *other);
-extern char *rest_url_shown(const char *url);
+extern char *rest_url_shown(const ConnectorAuth *auth, const char *url);
 
 /*
  * fetch.c: url (without secrets) read into context; waits out throttling;
