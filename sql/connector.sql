@@ -142,6 +142,8 @@ SELECT * FROM answer('by_errors', n_rows(2), 200, '{"errors": []}');
 SELECT * FROM answer('by_errors', n_rows(2), 200, '');
 SELECT * FROM answer('by_errors', n_rows(2), 200, '{"errors": [{"at": 2, "why": "whose?"}]}');
 SELECT * FROM answer('by_key', n_rows(3), 200, '[{"email": "a3@x.test", "status": 200}, {"email": "a1@x.test", "status": 409}, {"email": "z", "status": 200}]');
+-- ... among as many others as there may be
+SELECT * FROM answer('by_key', n_rows(1), 200, (SELECT jsonb_agg(jsonb_build_object('email', 'a' || i || '@x.test', 'status', 200))::text FROM generate_series(40, 1, -1) i));
 SELECT * FROM answer('by_key', n_rows(1), 200, '{"email": "a1@x.test", "status": 200}');
 SELECT * FROM answer('by_ok', n_rows(1), 200, '{"ok": false, "error": "channel_not_found"}');
 SELECT * FROM answer('by_ok', n_rows(1), 200, '{"ok": true}');

@@ -54,6 +54,17 @@ UPDATE dml.blind SET score = (SELECT 5) WHERE id = (SELECT 6);
 TABLE written;
 SELECT seen() \gset
 
+-- equal is not the same: characters as the column pads them, an interval not by key
+CREATE FOREIGN TABLE dml.padded (code char(5), v int) SERVER dml OPTIONS (path '/objects/padded', key 'code', read 'false', write '{"insert": {}, "update": {}, "delete": {}}');
+CREATE FOREIGN TABLE dml.spans (span interval, v int) SERVER dml OPTIONS (path '/objects/spans', key 'span', read 'false', write '{"insert": {}, "update": {}, "delete": {}}');
+INSERT INTO dml.padded VALUES ('ab', 1);
+UPDATE dml.padded SET v = 2 WHERE code = 'ab';
+DELETE FROM dml.padded WHERE code IN ('ab', 'abcdef');
+DELETE FROM dml.spans WHERE span = '24:00';
+TABLE written;
+DROP FOREIGN TABLE dml.padded, dml.spans;
+SELECT seen() \gset
+
 -- parameters, in custom and generic plans
 PREPARE by_key(bigint, text) AS UPDATE dml.blind SET email = $2 WHERE id = $1;
 PREPARE by_keys(bigint[]) AS DELETE FROM dml.blind WHERE id = ANY ($1);
@@ -226,6 +237,7 @@ CREATE TABLE parted (id bigint, email text, city text, score numeric, made date)
 CREATE TABLE parted_local PARTITION OF parted FOR VALUES FROM (100) TO (200);
 ALTER TABLE parted ATTACH PARTITION dml.contacts FOR VALUES FROM (1) TO (100);
 INSERT INTO parted VALUES (101, 'local', 'Bern', 1), (102, 'local too', 'Bern', 2);
+INSERT INTO parted VALUES (1, 'new', 'Bern', 1) ON CONFLICT DO NOTHING;
 UPDATE parted SET email = 'both' WHERE id IN (1, 101);
 DELETE FROM parted WHERE score < 2;
 UPDATE parted SET id = 50 WHERE id = 102;
@@ -270,6 +282,32 @@ DELETE FROM dml.contacts WHERE id = 23;
 INSERT INTO dml.contacts (id, email) VALUES (23, 'again');
 INSERT INTO dml.contacts (email) VALUES ('no key'), ('no key');
 SELECT method, replace(url, :'url', 'URL') AS url, body FROM activate_preview('dml.contacts', 20);
+
+-- a plan that is older than the definition does what that says
+CREATE FUNCTION define(key text, operations text) RETURNS text LANGUAGE sql AS $$
+	SELECT activate_connector(format('{"name": "changing", "objects": {"things": {"path": "/objects/things", "key": %s, "columns": {"id": "bigint", "email": "text"}, "write": %s}}}',
+		to_json(key), operations)::jsonb) $$;
+SELECT define('id', '{"insert": {}, "update": {}, "delete": {}}') \gset
+SELECT activate_target('dml_changing', 'changing', jsonb_build_object('base_url', :'url'));
+SELECT activate_pause('target:dml_changing');
+SET plan_cache_mode = force_generic_plan;
+PREPARE changing_insert AS INSERT INTO dml_changing.things (id) VALUES (1);
+PREPARE changing_update AS UPDATE dml_changing.things SET email = 'x' WHERE email = 'y';
+PREPARE changing_delete AS DELETE FROM dml_changing.things WHERE id = 1;
+EXECUTE changing_insert;
+EXECUTE changing_update;
+EXECUTE changing_delete;
+SELECT define('email', '{"insert": {}, "update": {}, "delete": {}}') \gset
+EXECUTE changing_update;
+EXECUTE changing_delete;
+SELECT define('id', '{"upsert": {}}') \gset
+EXECUTE changing_insert;
+EXECUTE changing_update;
+EXECUTE changing_delete;
+SELECT define('id', '{}') \gset
+EXECUTE changing_insert;
+RESET plan_cache_mode;
+SELECT op, key FROM written WHERE name = 'dml_changing.things';
 
 -- another key, name or owner of the table is followed at the next use
 SELECT activate_target('dml', 'rest', '{"objects": {"blind": {"path": "/objects/blind", "key": "email", "read": false,
@@ -316,11 +354,12 @@ SELECT activate_sync('dml.upserts', 'news', 'dml.blind', map => '{"id": "id", "e
 \set VERBOSITY terse
 SET client_min_messages = warning;
 SELECT count(activate_drop(name)) > 0 AS dropped FROM activate.sync WHERE implicit;
-SELECT activate_resume('target:dml'), activate_resume('target:dml_hook');
+SELECT activate_resume('target:dml'), activate_resume('target:dml_hook'), activate_resume('target:dml_changing');
 DROP VIEW few, roman, plain, written;
-DROP SCHEMA dml, dml_hook CASCADE;
-DROP SERVER dml, dml_hook CASCADE;
+DROP SCHEMA dml, dml_hook, dml_changing CASCADE;
+DROP SERVER dml, dml_hook, dml_changing CASCADE;
+DELETE FROM activate.connector WHERE name = 'changing';
 DROP OWNED BY regress_dml;
 DROP ROLE regress_dml;
-DROP FUNCTION seen, plan, tell, tell_statement;
+DROP FUNCTION seen, plan, define, tell, tell_statement;
 \! "$ACTIVATE_SERVICE" call POST /_reset >/dev/null

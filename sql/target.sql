@@ -59,6 +59,12 @@ SELECT umoptions FROM pg_user_mappings WHERE srvname = 'crm';
 ALTER FOREIGN TABLE crm.deals ADD COLUMN amount numeric;
 SELECT activate_target('crm', 'rest', secret => '{"bearer": "s3cret"}');
 SELECT attname FROM pg_attribute WHERE attrelid = 'crm.deals'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum;
+BEGIN;
+ALTER FOREIGN TABLE crm.deals DROP COLUMN title;
+DROP FOREIGN TABLE crm.contacts;
+SELECT activate_target('crm', 'rest', secret => '{"bearer": "s3cret"}');
+SELECT relname, attname FROM pg_attribute a JOIN pg_class c ON c.oid = attrelid WHERE relnamespace = 'crm'::regnamespace AND attnum > 0 AND NOT attisdropped ORDER BY 1, attnum;
+ROLLBACK;
 SELECT activate_target('crm', 'rest', '{"objects": {"deals": {"path": "/objects/deals", "key": "id", "columns": {"id": "bigint"}}}}');
 SELECT attname FROM pg_attribute WHERE attrelid = 'crm.deals'::regclass AND attnum > 0 AND NOT attisdropped ORDER BY attnum;
 

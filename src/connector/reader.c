@@ -20,8 +20,6 @@
 #define READER_MAX_BYTES	(8 * 1024 * 1024)
 /* Also the limit of json-c's own recursion when it frees a document. */
 #define READER_MAX_DEPTH	64
-/* Elements of a keyed list per row sent. */
-#define READER_MAX_ECHOES	16
 
 struct Reader
 {
@@ -212,12 +210,27 @@ reader_element(json_object *element, const ConnectorAnswer *answer, ReaderRow *r
 	return true;
 }
 
+/* Of each key its first row: a stranger decides how often one is looked for. */
+static struct lh_table *
+reader_index(const char *const *keys, int n)
+{
+	struct lh_table *index = lh_kchar_table_new(2 * n + 1, NULL);
+
+	for (int i = 0; index != NULL && i < n; i++)
+	{
+		if (keys[i] != NULL && lh_table_lookup_entry(index, keys[i]) == NULL)
+			lh_table_insert(index, keys[i], &keys[i]);
+	}
+	return index;
+}
+
 /* The row that an element of a list is about; -1: none. */
 static int
 reader_row_of(json_object *element, int position, const ConnectorAnswer *answer,
-			  const char *const *keys, int n)
+			  const char *const *keys, int n, struct lh_table *by_key)
 {
 	const char *key;
+	void	   *found;
 	int			index;
 
 	if (answer->shape == ANSWER_ARRAY)
@@ -225,20 +238,18 @@ reader_row_of(json_object *element, int position, const ConnectorAnswer *answer,
 	if (answer->shape == ANSWER_ERRORS)
 		return reader_number(reader_at(element, answer->index), 0, n - 1, &index) ? index : -1;
 
-	/* most APIs echo in the order sent: begin there */
+	/* most APIs echo in the order sent: then rows of one key find theirs, too */
 	key = reader_text(reader_at(element, answer->key));
-	for (int i = 0; key != NULL && i < n; i++)
-	{
-		index = (int) (((long) position + i) % n);
-		if (keys[index] != NULL && strcmp(keys[index], key) == 0)
-			return index;
-	}
-	return -1;
+	if (key == NULL)
+		return -1;
+	if (position < n && keys[position] != NULL && strcmp(keys[position], key) == 0)
+		return position;
+	return lh_table_lookup_ex(by_key, key, &found) ? (int) ((const char *const *) found - keys) : -1;
 }
 
 static ReaderResult
 reader_list(json_object *list, const ConnectorAnswer *answer,
-			const char *const *keys, int n, ReaderRow *rows)
+			const char *const *keys, int n, struct lh_table *by_key, ReaderRow *rows)
 {
 	size_t		length;
 
@@ -247,13 +258,10 @@ reader_list(json_object *list, const ConnectorAnswer *answer,
 	length = json_object_array_length(list);
 	if (answer->shape == ANSWER_ARRAY && length != (size_t) n)
 		return READER_MISMATCH;
-	/* each echo is looked for among n keys: no stranger decides how often */
-	if (answer->shape == ANSWER_KEYED && length > (size_t) n * READER_MAX_ECHOES)
-		return READER_MISMATCH;
 	for (size_t i = 0; i < length; i++)
 	{
 		json_object *element = json_object_array_get_idx(list, i);
-		int			row = reader_row_of(element, (int) i, answer, keys, n);
+		int			row = reader_row_of(element, (int) i, answer, keys, n, by_key);
 
 		if (row < 0)
 		{
@@ -300,6 +308,7 @@ reader_rows(const Reader *reader, const ConnectorAnswer *answer,
 			const char *const *keys, int n, ReaderRow *rows)
 {
 	json_object *list;
+	struct lh_table *by_key = NULL;
 	ReaderResult result;
 
 	memset(rows, 0, sizeof(ReaderRow) * (size_t) n);
@@ -313,7 +322,11 @@ reader_rows(const Reader *reader, const ConnectorAnswer *answer,
 	if (list == NULL || (answer->optional && list == reader->root &&
 						 !json_object_is_type(list, json_type_array)))
 		return answer->optional ? READER_ABSENT : READER_MISMATCH;
-	result = reader_list(list, answer, keys, n, rows);
+	if (answer->shape == ANSWER_KEYED && (by_key = reader_index(keys, n)) == NULL)
+		return READER_MISMATCH;
+	result = reader_list(list, answer, keys, n, by_key, rows);
+	if (by_key != NULL)
+		lh_table_free(by_key);
 
 	/* who is not in a list of failures has succeeded */
 	for (int i = 0; result == READER_DONE && answer->shape == ANSWER_ERRORS && i < n; i++)

@@ -262,15 +262,6 @@ secret_append(char ***names, char ***values, int *n, const char *name, char *val
 	(*values)[(*n)++] = value;
 }
 
-/* What texts are searched for, and the part of it behind a separator. */
-static void
-secret_hide(ConnectorAuth *auth, char *value, const char *part)
-{
-	auth->secrets = lappend(auth->secrets, value);
-	if (part != NULL)
-		auth->secrets = lappend(auth->secrets, pstrdup(part + 1));
-}
-
 static char *
 secret_encoded(const char *value)
 {
@@ -281,22 +272,34 @@ secret_encoded(const char *value)
 	return query.data + strlen("?=");
 }
 
+/* What texts are searched for: as it is, and as a query holds it. */
+static void
+secret_hide(ConnectorAuth *auth, const char *value)
+{
+	char	   *encoded = secret_encoded(value);
+
+	auth->secrets = lappend(auth->secrets, pstrdup(value));
+	if (strcmp(encoded, value) != 0)
+		auth->secrets = lappend(auth->secrets, encoded);
+}
+
 static void
 secret_load_value(const char *kind, const char *name, const JsonbValue *value, void *arg)
 {
 	ConnectorAuth *auth = arg;
 	char	   *path;
 	char	   *text = secret_value(value, name, &path);
+	char	   *part;
 
 	if (path != NULL)
 		text = secret_read_file(path, name);
 	/* of "Token x" x alone will do, of "user:password" the password */
-	secret_hide(auth, text, strchr(text, strcmp(kind, "basic") == 0 ? ':' : ' '));
+	secret_hide(auth, text);
+	part = strchr(text, strcmp(kind, "basic") == 0 ? ':' : ' ');
+	if (part != NULL)
+		secret_hide(auth, part + 1);
 	if (strcmp(kind, "query") == 0)
-	{
-		secret_hide(auth, secret_encoded(text), NULL);
 		secret_append(&auth->query_names, &auth->query_values, &auth->nquery, name, text);
-	}
 	else if (strcmp(kind, "header") == 0)
 		secret_append(&auth->header_names, &auth->header_values, &auth->nheaders, name, text);
 	else
@@ -305,7 +308,7 @@ secret_load_value(const char *kind, const char *name, const JsonbValue *value, v
 		char	   *header = basic ? secret_basic(text) : psprintf("Bearer %s", text);
 
 		if (basic)
-			secret_hide(auth, header + strlen("Basic "), NULL);
+			secret_hide(auth, header + strlen("Basic "));
 		secret_append(&auth->header_names, &auth->header_values, &auth->nheaders, "Authorization", header);
 	}
 }

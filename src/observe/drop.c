@@ -49,7 +49,7 @@ possible_victims(void)
 {
 	IdentityScope scope;
 	MemoryContext context = CurrentMemoryContext;
-	List	   *ids = NIL;
+	List	   *syncs = NIL;
 
 	identity_enter_extension(&scope);
 	SPI_connect();
@@ -61,11 +61,14 @@ possible_victims(void)
 		MemoryContext previous;
 		Sync	   *sync = sync_load(DatumGetInt64(id), context);
 
+		/* an old snapshot still shows syncs that others have dropped since */
+		if (sync == NULL)
+			continue;
 		previous = MemoryContextSwitchTo(context);
-		ids = lappend(ids, sync);
+		syncs = lappend(syncs, sync);
 		MemoryContextSwitchTo(previous);
 	}
 	SPI_finish();
 	identity_leave(&scope);
-	return ids;
+	return syncs;
 }

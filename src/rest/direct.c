@@ -9,9 +9,11 @@
  */
 #include "postgres.h"
 
+#include "access/nbtree.h"
 #include "access/stratnum.h"
 #include "access/sysattr.h"
 #include "access/table.h"
+#include "catalog/pg_type.h"
 #include "commands/explain.h"
 #include "core/compat.h"
 #include "executor/executor.h"
@@ -163,7 +165,8 @@ direct_is_column(const DirectPlan *work, Node *node, AttrNumber attnum)
 static Expr *
 direct_value(const DirectPlan *work, List *quals, Form_pg_attribute attribute, bool array)
 {
-	Oid			type = getBaseType(attribute->atttypid);
+	int32		typmod = attribute->atttypmod;
+	Oid			type = getBaseTypeAndTypmod(attribute->atttypid, &typmod);
 	Oid			wanted = array ? get_array_type(type) : type;
 	ListCell   *cell;
 
@@ -192,21 +195,37 @@ direct_value(const DirectPlan *work, List *quals, Form_pg_attribute attribute, b
 			continue;
 		value = coerce_to_target_type(NULL, copyObject(value), exprType(value), wanted, -1,
 									  COERCION_IMPLICIT, COERCE_IMPLICIT_CAST, -1);
+		/* as the column holds it; what is cut off makes the WHERE false */
+		if (value != NULL && type == BPCHAROID)
+			value = coerce_to_target_type(NULL, value, wanted, wanted, typmod,
+										  COERCION_EXPLICIT, COERCE_IMPLICIT_CAST, -1);
 		if (value != NULL)
 			return (Expr *) value;
 	}
 	return NULL;
 }
 
-/* Of the type's own order; where equal text need not be the same text it names no key. */
+/*
+ * Of the type's own order, whose equal values are the same, as btree asks
+ * before it keeps one copy of them: 1 day and 24:00 are equal, and two keys.
+ * Numbers are one key in JSON, however many zeros follow; characters are padded.
+ */
 static bool
 direct_is_equality(Oid operator, Oid type, Oid collation)
 {
 	TypeCacheEntry *entry = lookup_type_cache(type, TYPECACHE_BTREE_OPFAMILY);
+	Oid			same;
 
-	return OidIsValid(entry->btree_opf) &&
-		get_op_opfamily_strategy(operator, entry->btree_opf) == BTEqualStrategyNumber &&
-		(!OidIsValid(collation) || get_collation_isdeterministic(collation));
+	if (!OidIsValid(entry->btree_opf) ||
+		get_op_opfamily_strategy(operator, entry->btree_opf) != BTEqualStrategyNumber)
+		return false;
+	if (type == NUMERICOID)
+		return true;
+	if (type == BPCHAROID)
+		return get_collation_isdeterministic(collation);
+	same = get_opfamily_proc(entry->btree_opf, entry->btree_opintype, entry->btree_opintype, BTEQUALIMAGE_PROC);
+	return OidIsValid(same) &&
+		DatumGetBool(OidFunctionCall1Coll(same, collation, ObjectIdGetDatum(entry->btree_opintype)));
 }
 
 /* (a, b) = (SELECT ...) is computed by a junk column of the plan. */
@@ -258,7 +277,6 @@ direct_rewrite(ForeignScan *scan)
 
 /* --- executing ----------------------------------------------------------- */
 
-/* Definitions of connectors are no catalog that plans depend on. */
 static void
 direct_check_key(const RestIntent *intent, const DirectState *state)
 {
@@ -267,11 +285,7 @@ direct_check_key(const RestIntent *intent, const DirectState *state)
 	for (int i = 0; same && i < state->nkeys; i++)
 		same = intent->key.attnums[i] == state->key[i];
 	if (!same)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the key of foreign table \"%s\" has changed since the statement was planned",
-						rest_table_name(intent->relation)),
-				 errhint("Prepare it again, or run DISCARD PLANS.")));
+		rest_refuse_key(intent->relation);
 }
 
 static void

@@ -181,7 +181,7 @@ fetch_status_hint(const RestSource *source, const HttpRequest *request)
 					location = rest_url_resolve(request->url, location);
 				return location == NULL ? "Redirects are not followed." :
 					psprintf("Redirects are not followed. It points to %s: give that place as \"base_url\".",
-							 connector_redact(source->auth, rest_url_shown(location)));
+							 rest_url_shown(source->auth, location));
 			}
 		default:
 			return request->status >= 500 ? "The API failed; try again later." :

@@ -70,7 +70,7 @@ modify_find_junk(ModifyState *state, List *targets)
 
 		state->old_key.attnums[i] = ExecFindJunkAttributeInTlist(targets, rest_junk_name(attribute));
 		if (!AttributeNumberIsValid(state->old_key.attnums[i]))
-			elog(ERROR, "could not find the key column \"%s\" in the plan", NameStr(attribute->attname));
+			rest_refuse_key(state->intent->relation);
 	}
 	state->old_row = ExecFindJunkAttributeInTlist(targets, "wholerow");
 }
@@ -105,7 +105,10 @@ modify_begin_insert(ModifyTableState *mtstate, ResultRelInfo *rinfo)
 	EState	   *estate = mtstate->ps.state;
 	MemoryContext old = MemoryContextSwitchTo(estate->es_query_cxt);
 	ModifyState *state = palloc0(sizeof(ModifyState));
+	const ModifyTable *plan = (ModifyTable *) mtstate->ps.plan;	/* COPY has none */
 
+	if (plan != NULL && plan->onConflictAction != ONCONFLICT_NONE)
+		rest_refuse_conflict(rinfo->ri_RelationDesc);
 	if (rinfo->ri_FdwState != NULL || rinfo->ri_usesFdwDirectModify)
 		rest_refuse_write(rinfo->ri_RelationDesc, "move rows of the same UPDATE into",
 					  "Let the UPDATE's WHERE leave this partition out.");

@@ -223,12 +223,13 @@ pager_advance(RestPager *pager)
 	MemoryContextSwitchTo(old);
 }
 
-/* Sets the page to be read next.  foreign: the API wrote this URL. */
+/* Sets the page to be read next.  foreign: the API wrote this URL; of a cursor it wrote the query. */
 static void
 pager_go(RestPager *pager, const char *url, bool foreign)
 {
 	const Connector *connector = pager->source->connector;
 	char	   *here = pager->url;
+	bool		theirs = foreign || (here != NULL && connector->read.style == PAGE_CURSOR);
 
 	pager->url = NULL;
 	if (url != NULL && foreign)
@@ -241,7 +242,7 @@ pager_go(RestPager *pager, const char *url, bool foreign)
 					 errmsg("could not read foreign table \"%s\": the next page is not on the origin of \"base_url\"",
 							pager->source->table),
 					 errdetail("Page %s points to %s.", pager->shown,
-							   resolved ? connector_redact(pager->source->auth, rest_url_shown(resolved)) : "a malformed URL"),
+							   resolved ? rest_url_shown(pager->source->auth, resolved) : "a malformed URL"),
 					 errhint("The secret of a target is sent to its own origin only.")));
 		url = resolved;
 	}
@@ -251,7 +252,7 @@ pager_go(RestPager *pager, const char *url, bool foreign)
 		if (pager->shown != NULL)
 			pfree(pager->shown);
 		pager->shown = MemoryContextStrdup(pager->context,
-										   foreign ? connector_redact(pager->source->auth, rest_url_shown(url)) : rest_clip(url, 200));
+										   theirs ? rest_url_shown(pager->source->auth, url) : rest_clip(url, 200));
 	}
 	if (here != NULL)
 		pfree(here);

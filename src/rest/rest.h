@@ -39,10 +39,10 @@ typedef struct RestSource
 	const char *table;			/* schema.name, for messages */
 } RestSource;
 
-/* url.c: reference is relative to base; NULL if it is no URL.  shown: without query and userinfo. */
+/* url.c: reference is relative to base; NULL if it is no URL.  shown: without query, userinfo and secret. */
 extern char *rest_url_resolve(const char *base, const char *reference);
 extern bool rest_url_same_origin(const char *one, const char *other);
-extern char *rest_url_shown(const char *url);
+extern char *rest_url_shown(const ConnectorAuth *auth, const char *url);
 
 /*
  * fetch.c: url (without secrets) read into context; waits out throttling;
@@ -114,6 +114,8 @@ extern char *rest_key_text(const Connector *connector);
 extern OutboxOp rest_command_op(const Connector *connector, CmdType command);
 extern char *rest_junk_name(Form_pg_attribute attribute);
 extern void rest_refuse_write(Relation relation, const char *verb, const char *hint);
+extern void rest_refuse_conflict(Relation relation);
+extern void rest_refuse_key(Oid relation);	/* not what it was when the statement was planned */
 extern void rest_check_assigned(Relation relation, const Connector *connector, const Bitmapset *assigned);
 extern void rest_explain_intent(Relation relation, CmdType command, const Bitmapset *assigned, const char *how,
 								struct ExplainState *es);
@@ -132,7 +134,10 @@ extern char *rest_type_text(Oid type, int32 typmod);	/* qualified, safe in SQL *
 extern void rest_object_type(const ConnectorObject *object, const ConnectorObjectColumn *column,
 							 Oid *type, int32 *typmod);
 
-/* tables.c: for a target that was just declared or changed by these options */
-extern void rest_target_tables(const char *target, Oid server, Jsonb *options);
+/*
+ * tables.c: for a target that was just declared or changed by these options;
+ * was it present, and with what objects of its own (NULL: none)?
+ */
+extern void rest_target_tables(const char *target, Oid server, Jsonb *options, bool present, Jsonb *before);
 
 #endif							/* ACTIVATE_REST_H */

@@ -27,7 +27,8 @@ DECLARE
 	present activate.sync;
 BEGIN
 	changed := false;
-	SELECT s.* INTO present FROM activate.sync s WHERE s.implicit AND s.target_rel = relation;
+	-- locked: who drops it waits until what is written here can be discarded, too
+	SELECT s.* INTO present FROM activate.sync s WHERE s.implicit AND s.target_rel = relation FOR KEY SHARE;
 	id := present.id;
 	IF present.name = called AND present.owner = _implicit_sync.owner AND present.key_columns = _implicit_sync.key THEN
 		RETURN;

@@ -122,23 +122,30 @@ tables_new_columns(Oid relation, const ConnectorObject *object)
 	return clauses;
 }
 
+static bool
+tables_has(JsonbContainer *objects, const char *object)
+{
+	JsonbValue	value;
+
+	return JsonContainerIsObject(objects) &&
+		getKeyJsonValueFromContainer(objects, object, strlen(object), &value) != NULL;
+}
+
 /* Was the object described in this call?  Else what a DBA changed by hand stays. */
 static bool
 tables_described(Jsonb *options, const char *object)
 {
 	JsonbValue	objects;
-	JsonbValue	value;
 
 	return getKeyJsonValueFromContainer(&options->root, "objects", strlen("objects"), &objects) != NULL &&
-		objects.type == jbvBinary && JsonContainerIsObject(objects.val.binary.data) &&
-		getKeyJsonValueFromContainer(objects.val.binary.data, object, strlen(object), &value) != NULL;
+		objects.type == jbvBinary && tables_has(objects.val.binary.data, object);
 }
 
 static void
-tables_one(const char *target, Oid server, Oid schema, const ConnectorObject *object, bool described)
+tables_one(const char *target, Oid server, Oid schema, const ConnectorObject *object)
 {
 	Oid			relation = get_relname_relid(object->name, schema);
-	List	   *clauses = NIL;
+	List	   *clauses;
 	ListCell   *cell;
 	StringInfoData sql;
 
@@ -155,9 +162,7 @@ tables_one(const char *target, Oid server, Oid schema, const ConnectorObject *ob
 				 errhint("Choose another name for the target, or rename the relation.")));
 	else
 	{
-		if (described)
-			clauses = tables_changed_columns(relation, object);
-		clauses = list_concat(clauses, tables_new_columns(relation, object));
+		clauses = list_concat(tables_changed_columns(relation, object), tables_new_columns(relation, object));
 		initStringInfo(&sql);
 		foreach(cell, clauses)
 			appendStringInfo(&sql, "%s %s", sql.len > 0 ? "," : "", (char *) lfirst(cell));
@@ -165,13 +170,21 @@ tables_one(const char *target, Oid server, Oid schema, const ConnectorObject *ob
 			tables_execute(psprintf("ALTER FOREIGN TABLE %s%s",
 									quote_qualified_identifier(target, object->name), sql.data));
 	}
+}
 
-	/* Compiled once, so that what is wrong with it is told now. */
-	http_check_url(connector_load(relation, CurrentMemoryContext)->base_url);
+/*
+ * Is the table of an object that was not described to be left alone?  One that
+ * is missing was dropped by hand, unless the connector's definition has it anew.
+ */
+static bool
+tables_leave(Oid relation, Oid server, const ConnectorObject *object, Jsonb *before)
+{
+	return OidIsValid(relation) ? connector_server_of(relation) == server :
+		before != NULL && tables_has(&before->root, object->name);
 }
 
 void
-rest_target_tables(const char *target, Oid server, Jsonb *options)
+rest_target_tables(const char *target, Oid server, Jsonb *options, bool present, Jsonb *before)
 {
 	List	   *objects = connector_objects(server, NULL, CurrentMemoryContext);
 	Oid			schema = get_namespace_oid(target, true);
@@ -185,8 +198,15 @@ rest_target_tables(const char *target, Oid server, Jsonb *options)
 	foreach(cell, objects)
 	{
 		ConnectorObject *object = lfirst(cell);
+		Oid			relation = get_relname_relid(object->name, schema);
 
-		tables_one(target, server, schema, object, tables_described(options, object->name));
+		if (!present || tables_described(options, object->name) || !tables_leave(relation, server, object, before))
+			tables_one(target, server, schema, object);
+
+		/* Compiled once, so that what is wrong with it is told now. */
+		relation = get_relname_relid(object->name, schema);
+		if (OidIsValid(relation))
+			http_check_url(connector_load(relation, CurrentMemoryContext)->base_url);
 	}
 	if (objects == NIL)
 		ereport(NOTICE,

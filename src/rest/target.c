@@ -47,6 +47,7 @@ typedef struct Target
 
 ACTIVATE_FUNCTION(activate_target);
 
+static char *target_option(List *options, const char *name);
 static void target_arguments(FunctionCallInfo fcinfo, Target *target);
 static void target_check_right(void);
 static void target_check_name(const char *name);
@@ -58,13 +59,16 @@ Datum
 activate_target(PG_FUNCTION_ARGS)
 {
 	Target		target = {0};
+	char	   *before;
 
 	PreventCommandIfReadOnly("activate_target()");
 	target_check_right();
 	target_arguments(fcinfo, &target);
 	target_server(&target);
 	target_mapping(&target);
-	rest_target_tables(target.name, target.server, target.options);
+	before = target_option(target.present, "objects");
+	rest_target_tables(target.name, target.server, target.options, target.present != NIL,
+					   before == NULL ? NULL : DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(before))));
 	shared_announce_at_commit();
 	PG_RETURN_TEXT_P(cstring_to_text(target.name));
 }

@@ -111,7 +111,7 @@ rest_url_same_origin(const char *one, const char *other)
 
 /* For messages: what a server wrote into a query may well be a token. */
 char *
-rest_url_shown(const char *url)
+rest_url_shown(const ConnectorAuth *auth, const char *url)
 {
 	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "activate url",
 												  ALLOCSET_SMALL_SIZES);
@@ -127,7 +127,8 @@ rest_url_shown(const char *url)
 		curl_url_set(handle, CURLUPART_FRAGMENT, NULL, 0);
 		curl_url_set(handle, CURLUPART_USER, NULL, 0);
 		curl_url_set(handle, CURLUPART_PASSWORD, NULL, 0);
-		bare = rest_clip(rest_url_part(handle, CURLUPART_URL, 0), 200);
+		/* in this order: a part of a secret is not found any more */
+		bare = rest_clip(connector_redact(auth, rest_url_part(handle, CURLUPART_URL, 0)), 200);
 		result = query ? psprintf("%s?...", bare) : bare;
 	}
 	MemoryContextDelete(scratch);

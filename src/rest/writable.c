@@ -85,6 +85,7 @@ writable_updatable(Relation relation)
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
 	volatile int possible = 1 << CMD_INSERT | 1 << CMD_UPDATE | 1 << CMD_DELETE;
+	ErrorData  *volatile error = NULL;
 
 	if (IsInParallelMode())
 		return writable_possible(connector_load(RelationGetRelid(relation), context));
@@ -98,14 +99,17 @@ writable_updatable(Relation relation)
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
-		if (geterrcode() == ERRCODE_QUERY_CANCELED)
-			PG_RE_THROW();
+		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+
+	/* a cancel or a timeout is about the statement; whoever catches it must not find our subtransaction open */
+	if (error != NULL && ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+		ReThrowError(error);
 	return possible;
 }
 
@@ -117,6 +121,25 @@ rest_refuse_write(Relation relation, const char *verb, const char *hint)
 			 errmsg("cannot %s foreign table \"%s\"", verb,
 					rest_table_name(RelationGetRelid(relation))),
 			 errhint("%s", hint)));
+}
+
+/* Definitions of connectors are no catalog that plans depend on. */
+void
+rest_refuse_key(Oid relation)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the key of foreign table \"%s\" has changed since the statement was planned",
+					rest_table_name(relation)),
+			 errhint("Prepare it again, or run DISCARD PLANS.")));
+}
+
+/* When planned; of a partition, which the planner does not ask about, when executed. */
+void
+rest_refuse_conflict(Relation relation)
+{
+	rest_refuse_write(relation, "use ON CONFLICT on",
+				  "What happens to a row that the API has already is decided there; declare a sync in mode \"upsert\" with activate_sync().");
 }
 
 static void
@@ -190,8 +213,7 @@ writable_plan(PlannerInfo *root, ModifyTable *plan, Index result_relation, int s
 	Connector  *connector = connector_load(rte->relid, CurrentMemoryContext);
 
 	if (plan->onConflictAction != ONCONFLICT_NONE)
-		rest_refuse_write(relation, "use ON CONFLICT on",
-					  "What happens to a row that the API has already is decided there; declare a sync in mode \"upsert\" with activate_sync().");
+		rest_refuse_conflict(relation);
 	writable_require_possible(relation, connector, plan->operation);
 	if (plan->operation != CMD_INSERT && !connector->read.possible && writable_reads(plan))
 		ereport(ERROR,

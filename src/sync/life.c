@@ -24,6 +24,7 @@
 static char *target_of_name(FunctionCallInfo fcinfo);
 static void redeclare_all(int64 pending);
 static void redeclare(Sync *sync);
+static bool is_no_reason_to_pause(int sqlstate);
 
 ACTIVATE_FUNCTION(activate_pause);
 ACTIVATE_FUNCTION(activate_resume);
@@ -66,6 +67,8 @@ activate_drop(PG_FUNCTION_ARGS)
 	int64		pending;
 
 	capture_remove(sync);
+	/* whoever keeps it (DML on a foreign table, a retry) first commits what is to be forgotten */
+	(void) verb_count("SELECT id FROM activate.sync WHERE id = $1 FOR UPDATE", sync->id, NULL);
 	pending = sync_forget(sync->id);
 	verb_count("SELECT activate._drop($1)", sync->id, NULL);
 	sync_changed();
@@ -140,8 +143,12 @@ redeclare_all(int64 pending)
 		bool		isnull;
 		int64		id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
 		Sync	   *sync = sync_load(id, context);
-		MemoryContext previous = MemoryContextSwitchTo(context);
+		MemoryContext previous;
 
+		/* dropped since our snapshot was taken */
+		if (sync == NULL)
+			continue;
+		previous = MemoryContextSwitchTo(context);
 		syncs = lappend(syncs, sync);
 		MemoryContextSwitchTo(previous);
 	}
@@ -164,7 +171,7 @@ redeclare(Sync *sync)
 	IdentityScope scope;
 	Oid			type = INT8OID;
 	Datum		id = Int64GetDatum(sync->id);
-	char	   *volatile reason = NULL;
+	ErrorData  *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
 	PG_TRY();
@@ -182,7 +189,7 @@ redeclare(Sync *sync)
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(context);
-		reason = CopyErrorData()->message;
+		error = CopyErrorData();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 	}
@@ -190,10 +197,26 @@ redeclare(Sync *sync)
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 
-	if (reason)
+	if (error == NULL)
+		return;
+	if (is_no_reason_to_pause(error->sqlerrcode))
+		ReThrowError(error);
+	sync_pause(sync->id, error->message);
+	ereport(WARNING,
+			(errmsg("sync \"%s\" is paused: %s", sync->name, error->message)));
+}
+
+/* A cancel, a lock, a deadlock, memory: adopted once more it may be declared. */
+static bool
+is_no_reason_to_pause(int sqlstate)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlstate))
 	{
-		sync_pause(sync->id, reason);
-		ereport(WARNING,
-				(errmsg("sync \"%s\" is paused: %s", sync->name, reason)));
+		case ERRCODE_TRANSACTION_ROLLBACK:
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+			return true;
+		default:
+			return sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
 	}
 }

@@ -30,7 +30,7 @@ ACTIVATE_FUNCTION(activate_discard);
 Datum
 activate_retry(PG_FUNCTION_ARGS)
 {
-	Sync	   *sync = verb_sync(fcinfo);
+	Sync	   *sync = verb_sync_kept(fcinfo);
 	char	   *reason;
 	int64		count;
 

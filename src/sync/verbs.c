@@ -47,6 +47,22 @@ verb_sync_locked(FunctionCallInfo fcinfo)
 	return sync;
 }
 
+/* A row lock, not the one of runs: nothing but a drop waits for it. */
+Sync *
+verb_sync_kept(FunctionCallInfo fcinfo)
+{
+	Sync	   *sync = verb_sync(fcinfo);
+	int64		kept;
+
+	do
+	{
+		kept = sync->id;
+		(void) verb_count("SELECT id FROM activate.sync WHERE id = $1 FOR KEY SHARE", kept, NULL);
+		sync = verb_sync(fcinfo);
+	} while (sync->id != kept);
+	return sync;
+}
+
 void
 sync_changed(void)
 {

@@ -15,6 +15,9 @@ extern Sync *verb_sync(FunctionCallInfo fcinfo);
 /* The same, locked until the end of the transaction against runs and other declarations. */
 extern Sync *verb_sync_locked(FunctionCallInfo fcinfo);
 
+/* The same for who writes intents of it: it is not dropped before the end of the transaction. */
+extern Sync *verb_sync_kept(FunctionCallInfo fcinfo);
+
 /* Tells every session and worker, at commit, that a declaration changed. */
 extern void sync_changed(void);
 

@@ -70,6 +70,14 @@ subtest 'a dump' => sub {
 	is(requests('real'), $before, 'nothing was sent');
 	is($copy->("SELECT count(*) FROM activate.run"), 0, 'nothing ran');
 
+	# a timeout while a source is locked is about the statement
+	my $holder = $other->background_psql('postgres');
+	$holder->query_safe('BEGIN; LOCK TABLE crm_data.thing IN ROW EXCLUSIVE MODE');
+	($code, $out, $err) = $other->psql('postgres', "SET lock_timeout = '1s'; SELECT activate_adopt()");
+	like($err, qr/ERROR:.*lock timeout/, 'adopting can be given up');
+	is($copy->("SELECT string_agg(name, ' ') FROM activate.sync WHERE paused"), 'still', 'and pauses nothing');
+	$holder->quit;
+
 	$copy->('SELECT activate_adopt()');
 	is($copy->($declared), $syncs, 'adopted: the declarations are the same');
 	is($copy->("SELECT string_agg(name, ' ') FROM activate.sync WHERE paused"), 'still', 'what was paused is');

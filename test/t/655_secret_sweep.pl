@@ -23,6 +23,8 @@ my %ways = (
 	page         => sub { my ($socket, $echo) = @_; ActivateTest::Raw::reply($socket, '200 OK', "<html>$echo", "Content-Type: text/$echo") },
 	redirect     => sub { my ($socket, $echo) = @_; ActivateTest::Raw::reply($socket, '307 Away', '', "Location: http://127.0.0.1/$echo?t=$echo") },
 	next_page    => sub { my ($socket, $echo) = @_; ActivateTest::Raw::reply($socket, '200 OK', "{\"data\": [], \"next\": \"http://example.org/$echo?t=$echo\"}") },
+	cursor       => sub { my ($socket, $echo) = @_; ActivateTest::Raw::reply($socket, '200 OK', "{\"data\": [], \"next\": \"$echo\"}") },
+	encoded      => sub { my ($socket, $echo) = @_; my $query = $echo =~ s/([^\w .:%-])/sprintf '%%%02X', ord $1/ger; ActivateTest::Raw::reply($socket, '422 No', "{\"error\": \"$query\"}") },
 	value        => sub { my ($socket, $echo) = @_; ActivateTest::Raw::reply($socket, '200 OK', "{\"data\": [{\"id\": \"$echo\"}]}") },
 	cut_off      => sub { my ($socket, $echo) = @_; print $socket "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nX-Echo: $echo\r\n\r\n$echo" },
 	no_http      => sub { my ($socket, $echo) = @_; print $socket "$echo $echo $echo\r\n\r\n$echo" },
@@ -47,8 +49,8 @@ my $node = activate_node('sweep', conf => "shared_preload_libraries = 'activate,
 	activate.retry_backoff_max = '100ms'");
 my $file   = $node->basedir . '/token';
 my %secret = (
-	bearer => 'HUSHbearerHUSH',
-	basic  => 'user:HUSHbasicHUSH',
+	bearer => 'HUSH+bearer/HUSH=',
+	basic  => 'user:HUSH+basic/HUSH',
 	header => 'HUSHheaderHUSH',
 	query  => 'HUSH/query+HUSH',
 	file   => 'HUSHfileHUSH');
@@ -81,9 +83,11 @@ for my $form (sort keys %given)
 {
 	for my $way (sort keys %urls)
 	{
+		my $page = $way eq 'cursor' ? '"style": "cursor", "param": "cursor"' : '"style": "next_url"';
+
 		$script .= "SELECT activate_target('${form}_$way', 'webhook', '{\"url\": \"$urls{$way}\"}', '$given{$form}');
 			SELECT activate_target('read_${form}_$way', 'rest', '{\"base_url\": \"$urls{$way}\", \"objects\": {\"things\": {\"path\": \"/\", \"key\": \"id\",
-				\"columns\": {\"id\": \"bigint\"}, \"read\": {\"page\": {\"style\": \"next_url\", \"next\": \"next\"}}}}}', '$given{$form}');
+				\"columns\": {\"id\": \"bigint\"}, \"read\": {\"page\": {$page, \"next\": \"next\"}}}}}', '$given{$form}');
 			SELECT activate_sync('${form} $way', 'item', '${form}_$way.change', capture => 'trigger');\n";
 	}
 }
@@ -95,7 +99,7 @@ ok($node->poll_query_until('postgres', "SELECT count(*) = 0 FROM activate.sync s
 	WHERE NOT EXISTS (SELECT FROM activate.stat_target t WHERE t.state <> 'up' AND s.target LIKE '%' || t.name || '.change')"), 'all calls went wrong, or well')
   or diag sql("SELECT s.name, o.last_error, t.state FROM activate.sync s JOIN activate.outbox o ON o.sync = s.id LEFT JOIN activate.stat_target t ON s.target = t.name || '.change'");
 is(sql("SELECT string_agg(DISTINCT split_part(name, ' ', 2), ' ' ORDER BY split_part(name, ' ', 2)) FROM activate.sync s JOIN activate.receipt r ON r.sync = s.id WHERE r.outcome = 'rejected'"),
-	'bad_header cut_off failing malformed no_http redirect refused results strange', 'rejected');
+	'bad_header cut_off encoded failing malformed no_http redirect refused results strange', 'rejected');
 is(sql("SELECT string_agg(DISTINCT state, ' ' ORDER BY state) FROM activate.stat_target"), 'auth down throttled up', 'states of targets');
 like(sql("SELECT reason FROM activate.rejection r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'bearer refused'"),
 	qr/^not with Bearer \*\*\* \*\*\*, thrice/, 'what the API says is kept, but for the secret');
