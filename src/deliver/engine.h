@@ -232,6 +232,7 @@ typedef struct DeliverOutcome
 	OutcomeKind kind;
 	DeliverEntry *entry;		/* NULL for a receipt only, which may outlive the entry */
 	bool		settled;
+	bool		locked;			/* somebody keeps what it would change locked */
 	int64		sync;
 	Jsonb	   *key;			/* the entry's, or a copy */
 	OutboxOp	op;
@@ -288,6 +289,9 @@ typedef struct DeliverEngine
 	TimestampTz unflushed_since;
 	TimestampTz settle_rest_until;
 	int			settle_rests;
+	int			nlocked;		/* leading outcomes that are locked */
+	TimestampTz locked_until;	/* they wait, the others do not */
+	int			locked_rests;
 } DeliverEngine;
 
 extern DeliverEngine *engine;
@@ -469,6 +473,7 @@ extern void deliver_receipts_write(const DeliverOutcome *outcomes, int n);
 extern DeliverOutcome *deliver_outcome(DeliverEntry *entry, OutcomeKind kind);
 extern void deliver_outcome_reason(DeliverOutcome *outcome, const char *code, const char *reason);
 extern bool deliver_settle_due(TimestampTz now);
+extern TimestampTz deliver_settle_next(void);
 extern void deliver_settle(void);
 extern void deliver_flush(TimestampTz now);
 

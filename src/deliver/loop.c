@@ -238,8 +238,7 @@ time_to_wait(TimestampTz now)
 	}
 	if (engine->send_rest_until > now)
 		earlier(&next, engine->send_rest_until);
-	if (engine->noutcomes > 0)
-		earlier(&next, Max(engine->oldest_outcome + DELIVER_FLUSH_US, engine->settle_rest_until));
+	earlier(&next, deliver_settle_next());
 
 	if (engine->unflushed != InvalidXLogRecPtr)
 		earlier(&next, engine->unflushed_since + DELIVER_DISK_US);

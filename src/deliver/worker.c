@@ -95,7 +95,9 @@ deliver_worker_main(Datum main_arg)
  * What a database or role may have set must not change how we work.  Commits
  * need not wait for the disk: what they lose in a crash is the knowledge that
  * something was delivered, never an intent, and that is what the horizon,
- * which is flushed, is for.
+ * which is flushed, is for.  A lock that somebody keeps (a transaction left
+ * open after activate_discard(), DDL that takes long or waits itself) is
+ * neither the other syncs' affair nor the fault of a row: it is not waited for.
  */
 static void
 worker_settings(void)
@@ -106,7 +108,7 @@ worker_settings(void)
 		{"default_transaction_read_only", "off"},
 		{"default_transaction_deferrable", "off"},
 		{"statement_timeout", "0"},
-		{"lock_timeout", "0"},
+		{"lock_timeout", DELIVER_LOCK_WAIT},
 		{"idle_in_transaction_session_timeout", "0"},
 		{"synchronous_commit", "off"},
 	};

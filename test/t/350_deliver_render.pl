@@ -133,6 +133,24 @@ $session->query_safe('COMMIT');
 $session->quit;
 ok(delivered($node, 'item'), 'unlocked: delivered');
 is(rejections('item'), '', 'nothing is rejected');
+
+# ... nor are intents that somebody keeps locked when their outcome is to be written
+$crm->control({ fault => 'slow', path => '/hook/a', ms => 3000 });
+sql("UPDATE item SET v = 'kept' WHERE id = 1");
+ok($node->poll_query_until('postgres', "SELECT in_flight > 0 FROM activate.stat_target WHERE name = 'a'"), 'under way');
+$session = $node->background_psql('postgres');
+$session->query_safe("BEGIN; SELECT activate_discard('item')");
+ok($node->poll_query_until('postgres', "SELECT in_flight = 0 FROM activate.stat_target WHERE name = 'a'"), 'answered');
+$crm->heal;
+for my $n (1 .. 3)
+{
+	sql("UPDATE odd SET v = '[$n]'");
+	ok(delivered($node, 'beside'), "a transaction left open after activate_discard: the other sync goes on, $n");
+}
+is(pending($node, 'item'), 1, 'the one waits');
+$session->query_safe('ROLLBACK');
+$session->quit;
+ok(delivered($node, 'item'), 'until it ends');
 sql("SELECT activate_drop('beside')");
 
 # dropped, discarded and redeclared under way
