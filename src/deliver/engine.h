@@ -342,7 +342,7 @@ extern void deliver_entry_ready(DeliverEntry *entry, bool front);
 extern void deliver_entry_wait(DeliverEntry *entry, TimestampTz due_at);
 extern void deliver_entry_busy(DeliverEntry *entry, EntryState state);
 extern void deliver_entry_done(DeliverEntry *entry);
-extern void deliver_entry_tried(DeliverEntry *entry);
+extern bool deliver_entry_tried(DeliverEntry *entry);
 extern void deliver_entry_clear(DeliverEntry *entry);
 extern OutboxIntent *deliver_entry_head(const DeliverEntry *entry);
 extern const OutboxIntent *deliver_entry_newest(const DeliverEntry *entry);

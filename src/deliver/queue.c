@@ -341,15 +341,25 @@ deliver_queue_add(DeliverSync *sync, const OutboxIntent *intent)
 		deliver_entry_fresh(entry, false);
 }
 
-/* The message may have reached the target: until that is known its intents are no other. */
-void
+/*
+ * The message may have reached the target: until that is known its intents are
+ * no other.  True: that is news of one of them, which no table tells yet.
+ */
+bool
 deliver_entry_tried(DeliverEntry *entry)
 {
 	dlist_node *node = entry->intents.head.next;
+	bool		news = false;
 
 	entry->uncertain = true;
 	for (int i = 0; i < entry->covered; i++, node = node->next)
-		dlist_container(DeliverIntent, node, node)->intent.due_at = clock_now();
+	{
+		OutboxIntent *intent = &dlist_container(DeliverIntent, node, node)->intent;
+
+		news |= intent->due_at == 0;
+		intent->due_at = clock_now();
+	}
+	return news;
 }
 
 /*
@@ -402,18 +412,18 @@ deliver_queue_unrender(DeliverSync *sync)
 			deliver_entry_fresh(dlist_container(DeliverEntry, node, dlist_tail_node(&sync->ready[i])), true);
 }
 
-/* jsonb[]: keys whose message is under way, so that the target may hold what no table says. */
+/* jsonb[]: keys whose message is under way, or may have arrived, so that the target may hold what no table says. */
 ArrayType *
 deliver_queue_busy_keys(DeliverSync *sync)
 {
 	HASH_SEQ_STATUS scan;
 	DeliverEntry *entry;
-	Datum	   *keys = palloc(sizeof(Datum) * Max(sync->nbusy, 1));
+	Datum	   *keys = palloc(sizeof(Datum) * Max(hash_get_num_entries(sync->entries), 1));
 	int			n = 0;
 
 	hash_seq_init(&scan, sync->entries);
 	while ((entry = hash_seq_search(&scan)) != NULL)
-		if (entry->state == ENTRY_FLYING || entry->state == ENTRY_SETTLING)
+		if (entry->state == ENTRY_FLYING || entry->state == ENTRY_SETTLING || entry->uncertain)
 			keys[n++] = JsonbPGetDatum(entry->hash_key.key);
 	return construct_array(keys, n, JSONBOID, -1, false, TYPALIGN_INT);
 }
