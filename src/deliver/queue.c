@@ -152,6 +152,37 @@ deliver_entry_busy(DeliverEntry *entry, EntryState state)
 	entry->state = state;
 }
 
+static int64
+node_id(dlist_node *node)
+{
+	return dlist_container(DeliverIntent, node, node)->intent.id;
+}
+
+/* Nothing is under way any more: one list in order, with what was put behind it though it is older. */
+static void
+uncover(DeliverEntry *entry)
+{
+	dlist_node *begin = &entry->intents.head;
+	dlist_node *node = begin;
+
+	for (; entry->covered > 0; entry->covered--)
+		node = node->next;
+	while (node != begin)
+	{
+		dlist_node *previous = node->prev;
+		dlist_node *after = node;
+
+		while (after->next != begin && node_id(after->next) < node_id(node))
+			after = after->next;
+		if (after != node)
+		{
+			dlist_delete(node);
+			dlist_insert_after(after, node);
+		}
+		node = previous;
+	}
+}
+
 /* Forgets the message, not the intents. */
 void
 deliver_entry_clear(DeliverEntry *entry)
@@ -162,8 +193,8 @@ deliver_entry_clear(DeliverEntry *entry)
 		pfree(entry->remote_id);
 	entry->row = NULL;
 	entry->remote_id = NULL;
-	entry->covered = 0;
 	entry->has_hash = false;
+	uncover(entry);
 }
 
 static void
@@ -246,23 +277,35 @@ deliver_entry_last_id(const DeliverEntry *entry)
 	return newest ? newest->id : 0;
 }
 
-/* In order of id; false if it is there already (the cursor was set back). */
+/* Backwards from a node to one whose id is not above, or to where the list of that node begins. */
+static dlist_node *
+node_upto(dlist_node *node, const dlist_node *begin, int64 id)
+{
+	while (node != begin && node_id(node) > id)
+		node = node->prev;
+	return node;
+}
+
+/*
+ * In order of id, but never before what is under way: those are two lists, each
+ * in order.  False if it is there already (the cursor was set back).
+ */
 static bool
 intent_insert(DeliverEntry *entry, const OutboxIntent *intent)
 {
 	DeliverIntent *added;
-	dlist_node *after = entry->intents.head.prev;
+	dlist_node *begin = &entry->intents.head;
+	dlist_node *covered = begin;
+	dlist_node *same;
+	dlist_node *after;
 
-	while (after != &entry->intents.head)
-	{
-		int64		id = dlist_container(DeliverIntent, node, after)->intent.id;
-
-		if (id == intent->id)
-			return false;
-		if (id < intent->id)
-			break;
-		after = after->prev;
-	}
+	for (int i = 0; i < entry->covered; i++)
+		covered = covered->next;
+	same = node_upto(covered, begin, intent->id);
+	after = node_upto(begin->prev, covered, intent->id);
+	if ((same != begin && node_id(same) == intent->id) ||
+		(after != covered && node_id(after) == intent->id))
+		return false;
 	added = MemoryContextAlloc(entry->sync->context, sizeof(DeliverIntent));
 	added->intent = *intent;
 	added->intent.key = entry->hash_key.key;
@@ -271,21 +314,7 @@ intent_insert(DeliverEntry *entry, const OutboxIntent *intent)
 		added->intent.body = MemoryContextAlloc(entry->sync->context, VARSIZE(intent->body));
 		memcpy(added->intent.body, intent->body, VARSIZE(intent->body));
 	}
-
-	/* never before what is under way */
-	if (after == &entry->intents.head && entry->covered == 0)
-		dlist_push_head(&entry->intents, &added->node);
-	else
-	{
-		dlist_node *covered = &entry->intents.head;
-
-		for (int i = 0; i < entry->covered; i++)
-			covered = covered->next;
-		if (entry->covered > 0 &&
-			dlist_container(DeliverIntent, node, covered)->intent.id > intent->id)
-			after = covered;
-		dlist_insert_after(after, &added->node);
-	}
+	dlist_insert_after(after, &added->node);
 	return true;
 }
 
