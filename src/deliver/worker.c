@@ -10,6 +10,7 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "schedule/spawn.h"
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
@@ -104,15 +105,11 @@ worker_settings(void)
 {
 	static const char *const settings[][2] = {
 		{"search_path", ""},
-		{"default_transaction_isolation", "read committed"},
-		{"default_transaction_read_only", "off"},
-		{"default_transaction_deferrable", "off"},
-		{"statement_timeout", "0"},
 		{"lock_timeout", DELIVER_LOCK_WAIT},
-		{"idle_in_transaction_session_timeout", "0"},
 		{"synchronous_commit", "off"},
 	};
 
+	spawn_settings();
 	for (int i = 0; i < lengthof(settings); i++)
 		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
 }
