@@ -157,7 +157,6 @@ typedef struct DeliverEntry
 	uint8		tried_id[DELIVER_ID_LEN];
 	uint64		tried_nonce;
 	int64		tried_seq;
-	OutboxOp	tried_op;
 } DeliverEntry;
 
 /* Ready entries are kept by operation where a call holds only one. */

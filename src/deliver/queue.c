@@ -96,7 +96,8 @@ entry_detach(DeliverEntry *entry)
 			break;
 		case ENTRY_FLYING:
 		case ENTRY_SETTLING:
-			sync->nbusy--;
+			if (--sync->nbusy == 0 && !sync->listed)
+				engine->stale = true;	/* now it can be dropped */
 			break;
 	}
 	entry->state = ENTRY_NEW;
