@@ -135,6 +135,7 @@ typedef struct DeliverEntry
 	int			attempts;
 	int			limit;			/* rows of the largest call it may join; 0: any */
 	bool		perhaps_sent;	/* before a crash */
+	bool		forgotten;		/* while under way: what is still in the outbox is read again */
 	bool		uncertain;		/* an attempt may have reached the target: what that holds is not known */
 	bool		refused;		/* there is a rejection of this key that its outcome overtakes */
 

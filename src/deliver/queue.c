@@ -104,48 +104,6 @@ entry_detach(DeliverEntry *entry)
 }
 
 void
-deliver_entry_fresh(DeliverEntry *entry, bool front)
-{
-	DeliverSync *sync = entry->sync;
-
-	entry_detach(entry);
-	deliver_entry_clear(entry);
-	if (front)
-		dlist_push_head(&sync->fresh, &entry->node);
-	else
-		dlist_push_tail(&sync->fresh, &entry->node);
-	sync->nfresh++;
-	entry->state = ENTRY_FRESH;
-}
-
-void
-deliver_entry_ready(DeliverEntry *entry, bool front)
-{
-	DeliverSync *sync = entry->sync;
-
-	entry_detach(entry);
-	entry->list = deliver_ready_list(sync, entry->op);
-	if (front)
-		dlist_push_head(&sync->ready[entry->list], &entry->node);
-	else
-		dlist_push_tail(&sync->ready[entry->list], &entry->node);
-	sync->nready[entry->list]++;
-	entry->state = ENTRY_READY;
-}
-
-/* What waits is rendered anew when it is due, so its row is not kept. */
-void
-deliver_entry_wait(DeliverEntry *entry, TimestampTz due_at)
-{
-	entry_detach(entry);
-	deliver_entry_clear(entry);
-	entry->due_at = due_at;
-	pairingheap_add(entry->sync->waiting, &entry->due_node);
-	entry->sync->nwaiting++;
-	entry->state = ENTRY_WAITING;
-}
-
-void
 deliver_entry_busy(DeliverEntry *entry, EntryState state)
 {
 	entry_detach(entry);
@@ -228,6 +186,83 @@ entry_free(DeliverEntry *entry)
 	pfree(key);
 }
 
+/* Nothing but that it is uncertain is kept: no table tells that again. */
+static void
+entry_forget(DeliverEntry *entry)
+{
+	if (entry->uncertain)
+		entry_empty(entry);
+	else
+		entry_free(entry);
+}
+
+/*
+ * Was it forgotten while it was under way?  Then its intents may have been
+ * discarded, or its sync may be declared otherwise: it does not go on, and what
+ * is still there is read again.
+ */
+static bool
+entry_reread(DeliverEntry *entry)
+{
+	DeliverSync *sync = entry->sync;
+
+	if (!entry->forgotten)
+		return false;
+	entry->forgotten = false;
+	entry_forget(entry);
+	outbox_cursor_reset(&sync->cursor);
+	sync->more = true;
+	return true;
+}
+
+void
+deliver_entry_fresh(DeliverEntry *entry, bool front)
+{
+	DeliverSync *sync = entry->sync;
+
+	if (entry_reread(entry))
+		return;
+	entry_detach(entry);
+	deliver_entry_clear(entry);
+	if (front)
+		dlist_push_head(&sync->fresh, &entry->node);
+	else
+		dlist_push_tail(&sync->fresh, &entry->node);
+	sync->nfresh++;
+	entry->state = ENTRY_FRESH;
+}
+
+void
+deliver_entry_ready(DeliverEntry *entry, bool front)
+{
+	DeliverSync *sync = entry->sync;
+
+	if (entry_reread(entry))
+		return;
+	entry_detach(entry);
+	entry->list = deliver_ready_list(sync, entry->op);
+	if (front)
+		dlist_push_head(&sync->ready[entry->list], &entry->node);
+	else
+		dlist_push_tail(&sync->ready[entry->list], &entry->node);
+	sync->nready[entry->list]++;
+	entry->state = ENTRY_READY;
+}
+
+/* What waits is rendered anew when it is due, so its row is not kept. */
+void
+deliver_entry_wait(DeliverEntry *entry, TimestampTz due_at)
+{
+	if (entry_reread(entry))
+		return;
+	entry_detach(entry);
+	deliver_entry_clear(entry);
+	entry->due_at = due_at;
+	pairingheap_add(entry->sync->waiting, &entry->due_node);
+	entry->sync->nwaiting++;
+	entry->state = ENTRY_WAITING;
+}
+
 /* The message is settled: on to the intents behind it, if there are any. */
 void
 deliver_entry_done(DeliverEntry *entry)
@@ -237,6 +272,7 @@ deliver_entry_done(DeliverEntry *entry)
 	entry->covered = 0;
 	entry->attempts = 0;
 	entry->limit = 0;
+	entry->forgotten = false;
 	entry->perhaps_sent = false;
 	entry->uncertain = false;
 	entry->tried = false;
@@ -393,10 +429,9 @@ deliver_entry_tried(DeliverEntry *entry)
 }
 
 /*
- * Forgets everything that is not under way and starts reading from the
- * beginning: after a change of the declaration, or of the outbox behind our
- * back (discarded intents).  That a key is uncertain is not forgotten: no table
- * tells it again.
+ * Forgets everything that is not under way, and that as soon as it would have
+ * to be sent again, and starts reading from the beginning: after a change of
+ * the declaration, or of the outbox behind our back (discarded intents).
  */
 void
 deliver_queue_forget(DeliverSync *sync)
@@ -420,11 +455,10 @@ deliver_queue_forget(DeliverSync *sync)
 				node = node->next;
 				intent_free(intent);
 			}
+			entry->forgotten = true;
 		}
-		else if (entry->uncertain)
-			entry_empty(entry);
 		else
-			entry_free(entry);
+			entry_forget(entry);
 	}
 	outbox_cursor_reset(&sync->cursor);
 	if (sync->judged)

@@ -164,6 +164,20 @@ sql("UPDATE item SET v = 'last' WHERE id = 1");
 ok(delivered($node, 'item'), 'the next change');
 is($crm->hook_state('a')->{syncs}{item}{'{"id":1}'}{row}{v}, 'last', 'is sent');
 is($crm->hook_state('a')->{syncs}{item}{'{"id":2}'}{row}{v}, 'w', 'what was discarded is not');
+
+# ... an event in flight that fails, too, is not sent again, least of all to another target
+sql("SELECT activate_target('old', 'webhook', '{\"url\": \"" . $crm->url('/hook/old') . "\"}'), activate_target('new', 'webhook', '{\"url\": \"" . $crm->url('/hook/new') . "\"}');
+	CREATE TABLE moving (id int PRIMARY KEY, v text); SELECT activate_sync('moving', 'moving', 'old.change', mode => 'append', capture => 'trigger')");
+$crm->control({ fault => 'reset', path => '/hook/old', ms => 3000 });
+sql("INSERT INTO moving VALUES (1, 'to the old one')");
+ok($node->poll_query_until('postgres', "SELECT in_flight = 1 FROM activate.stat_target WHERE name = 'old'"), 'an event is in flight');
+sql("SELECT activate_sync('moving', 'moving', 'new.change', mode => 'append', capture => 'trigger')");
+ok($node->poll_query_until('postgres', "SELECT in_flight = 0 FROM activate.stat_target WHERE name = 'old'"), 'and has come back when its sync has moved');
+sql("INSERT INTO moving VALUES (2, 'to the new one')");
+ok(delivered($node, 'moving'), 'the next event');
+is(join(' ', map { /"v": ?"([^"]*)"/ } map { $_->{body} } @{ $crm->log('/hook/new') }), 'to the new one', 'is all that the new target gets');
+$crm->heal;
+
 $crm->control({ fault => 'slow', path => '/hook/a', ms => 300 });
 sql("UPDATE item SET v = 'dropped'");
 sql("SELECT activate_drop('item')");
