@@ -178,6 +178,7 @@ typedef struct DeliverSync
 	dlist_node	node;			/* in target->syncs */
 	MemoryContext context;		/* of entries */
 	OutboxCursor cursor;
+	int			epoch;			/* of the declaration that was loaded last */
 	char	   *judged;			/* pg_snapshot: transactions that it shows were judged; NULL: none */
 	bool		truncated;		/* the outbox has OUTBOX_TRUNCATE: nothing is rendered until it is worked off */
 	int64		truncated_id;	/* the intent that is being worked off */

@@ -186,14 +186,22 @@ entry_free(DeliverEntry *entry)
 	pfree(key);
 }
 
-/* Nothing but that it is uncertain is kept: no table tells that again. */
+/*
+ * Nothing but that it is uncertain is kept: no table tells that again, unless
+ * it is an event that is still there.  Another epoch has another target, of
+ * which nothing is in doubt.
+ */
 static void
 entry_forget(DeliverEntry *entry)
 {
-	if (entry->uncertain)
-		entry_empty(entry);
-	else
+	if (!entry->uncertain || entry->hash_key.event != 0 || entry->epoch != entry->sync->epoch)
+	{
 		entry_free(entry);
+		return;
+	}
+	entry_empty(entry);
+	entry->attempts = 0;
+	entry->limit = 0;
 }
 
 /*
@@ -373,6 +381,7 @@ entry_find(DeliverSync *sync, const OutboxIntent *intent)
 		memcpy(copy, intent->key, VARSIZE(intent->key));
 		entry->hash_key.key = copy;
 		entry->sync = sync;
+		entry->epoch = sync->epoch;
 		entry->state = ENTRY_NEW;
 		dlist_init(&entry->intents);
 	}
