@@ -271,10 +271,23 @@ deliver_entry_wait(DeliverEntry *entry, TimestampTz due_at)
 	entry->state = ENTRY_WAITING;
 }
 
+/* May a message with this intent have reached the target? */
+static void
+entry_doubt(DeliverEntry *entry, const OutboxIntent *intent)
+{
+	if (intent->id <= engine->horizon_before)
+		entry->perhaps_sent = true;
+	/* due_at: an attempt of it failed, perhaps only in our eyes */
+	if (entry->perhaps_sent || intent->due_at != 0)
+		entry->uncertain = true;
+}
+
 /* The message is settled: on to the intents behind it, if there are any. */
 void
 deliver_entry_done(DeliverEntry *entry)
 {
+	dlist_iter	iter;
+
 	for (int i = 0; i < entry->covered; i++)
 		intent_free(dlist_head_element(DeliverIntent, node, &entry->intents));
 	entry->covered = 0;
@@ -285,6 +298,8 @@ deliver_entry_done(DeliverEntry *entry)
 	entry->uncertain = false;
 	entry->tried = false;
 	entry->tried_ambiguous = false;
+	dlist_foreach(iter, &entry->intents)
+		entry_doubt(entry, &dlist_container(DeliverIntent, node, iter.cur)->intent);
 	if (dlist_is_empty(&entry->intents))
 		entry_free(entry);
 	else
@@ -403,11 +418,7 @@ deliver_queue_add(DeliverSync *sync, const OutboxIntent *intent)
 	if (!intent_insert(entry, intent))
 		return;
 	entry->attempts = Max(entry->attempts, intent->attempts);
-	if (intent->id <= engine->horizon_before)
-		entry->perhaps_sent = true;
-	/* due_at: an attempt of it failed, perhaps only in our eyes */
-	if (entry->perhaps_sent || intent->due_at != 0)
-		entry->uncertain = true;
+	entry_doubt(entry, intent);
 
 	if (entry->state == ENTRY_NEW && intent->due_at > clock_now())
 		deliver_entry_wait(entry, intent->due_at);
