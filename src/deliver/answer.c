@@ -26,7 +26,7 @@ static void note_target(Answered *answered);
 static const char *target_reason(const Answered *answered);
 static void row_outcome(Answered *answered, int i);
 static void row_settled(Answered *answered, int i, OutcomeKind kind);
-static void row_attempted(Answered *answered, int i, OutcomeKind kind);
+static void row_attempted(Answered *answered, int i, OutcomeKind kind, bool news);
 static void row_again(Answered *answered, int i);
 
 void
@@ -161,13 +161,11 @@ row_outcome(Answered *answered, int i)
 			row_settled(answered, i, OUTCOME_REJECTED);
 			break;
 		case ANSWER_RETRY:
-			deliver_entry_tried(entry);
-			row_attempted(answered, i, OUTCOME_RETRIED);
+			row_attempted(answered, i, OUTCOME_RETRIED, deliver_entry_tried(entry));
 			break;
 		case ANSWER_AMBIGUOUS:
 			entry->tried_ambiguous = true;
-			deliver_entry_tried(entry);
-			row_attempted(answered, i, OUTCOME_AMBIGUOUS);
+			row_attempted(answered, i, OUTCOME_AMBIGUOUS, deliver_entry_tried(entry));
 			break;
 		case ANSWER_SPLIT:
 			if (answered->call->n == 1)
@@ -218,9 +216,12 @@ row_settled(Answered *answered, int i, OutcomeKind kind)
 	deliver_entry_busy(entry, ENTRY_SETTLING);
 }
 
-/* An attempt, unless the target is down; the last one rejects. */
+/*
+ * An attempt, unless the target is down; the last one rejects.  news: after a
+ * restart nobody would know that it was tried, so that is written in any case.
+ */
 static void
-row_attempted(Answered *answered, int i, OutcomeKind kind)
+row_attempted(Answered *answered, int i, OutcomeKind kind, bool news)
 {
 	DeliverCall *call = answered->call;
 	DeliverEntry *entry = call->entries[i];
@@ -236,7 +237,7 @@ row_attempted(Answered *answered, int i, OutcomeKind kind)
 	/* also while the target is down: that may be due to a bad row in each call */
 	if (answered->split)
 		entry->limit = (call->n + 1) / 2;
-	if (answered->resting && kind == OUTCOME_RETRIED)
+	if (answered->resting && kind == OUTCOME_RETRIED && !news)
 	{
 		deliver_entry_fresh(entry, false);
 		return;

@@ -7,7 +7,6 @@
 #include "postgres.h"
 
 #include "core/clock.h"
-#include "core/identity.h"
 #include "deliver/engine.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -155,12 +154,6 @@ claim_work(void *arg)
 	ClaimWork  *work = arg;
 	DeliverSync *sync = work->sync;
 
-	/*
-	 * Whoever alters or locks a source may take long, or wait himself for a
-	 * transaction left open: that is neither the other syncs' affair nor the
-	 * fault of a row.
-	 */
-	identity_set_local("lock_timeout", DELIVER_LOCK_WAIT);
 	if (sync->more && deliver_queue_window(sync) > 0)
 	{
 		work->claiming = true;

@@ -246,6 +246,11 @@ deliver_declare_load(DeliverSync *sync)
 	sync_detach(sync);
 	if (deliver_transaction(load_work, sync, &error))
 	{
+		if (sync->declaration && sync->declaration->sync->epoch != sync->epoch)
+		{
+			sync->epoch = sync->declaration->sync->epoch;
+			deliver_queue_forget(sync);
+		}
 		sync->stale = false;
 		sync->loaded_at = clock_now();
 		return !sync->broken;

@@ -135,6 +135,7 @@ typedef struct DeliverEntry
 	int			attempts;
 	int			limit;			/* rows of the largest call it may join; 0: any */
 	bool		perhaps_sent;	/* before a crash */
+	bool		forgotten;		/* while under way: what is still in the outbox is read again */
 	bool		uncertain;		/* an attempt may have reached the target: what that holds is not known */
 	bool		refused;		/* there is a rejection of this key that its outcome overtakes */
 
@@ -157,7 +158,6 @@ typedef struct DeliverEntry
 	uint8		tried_id[DELIVER_ID_LEN];
 	uint64		tried_nonce;
 	int64		tried_seq;
-	OutboxOp	tried_op;
 } DeliverEntry;
 
 /* Ready entries are kept by operation where a call holds only one. */
@@ -178,6 +178,7 @@ typedef struct DeliverSync
 	dlist_node	node;			/* in target->syncs */
 	MemoryContext context;		/* of entries */
 	OutboxCursor cursor;
+	int			epoch;			/* of the declaration that was loaded last */
 	char	   *judged;			/* pg_snapshot: transactions that it shows were judged; NULL: none */
 	bool		truncated;		/* the outbox has OUTBOX_TRUNCATE: nothing is rendered until it is worked off */
 	int64		truncated_id;	/* the intent that is being worked off */
@@ -232,6 +233,7 @@ typedef struct DeliverOutcome
 	OutcomeKind kind;
 	DeliverEntry *entry;		/* NULL for a receipt only, which may outlive the entry */
 	bool		settled;
+	bool		locked;			/* somebody keeps what it would change locked */
 	int64		sync;
 	Jsonb	   *key;			/* the entry's, or a copy */
 	OutboxOp	op;
@@ -288,6 +290,9 @@ typedef struct DeliverEngine
 	TimestampTz unflushed_since;
 	TimestampTz settle_rest_until;
 	int			settle_rests;
+	int			nlocked;		/* leading outcomes that are locked */
+	TimestampTz locked_until;	/* they wait, the others do not */
+	int			locked_rests;
 } DeliverEngine;
 
 extern DeliverEngine *engine;
@@ -338,7 +343,7 @@ extern void deliver_entry_ready(DeliverEntry *entry, bool front);
 extern void deliver_entry_wait(DeliverEntry *entry, TimestampTz due_at);
 extern void deliver_entry_busy(DeliverEntry *entry, EntryState state);
 extern void deliver_entry_done(DeliverEntry *entry);
-extern void deliver_entry_tried(DeliverEntry *entry);
+extern bool deliver_entry_tried(DeliverEntry *entry);
 extern void deliver_entry_clear(DeliverEntry *entry);
 extern OutboxIntent *deliver_entry_head(const DeliverEntry *entry);
 extern const OutboxIntent *deliver_entry_newest(const DeliverEntry *entry);
@@ -469,6 +474,7 @@ extern void deliver_receipts_write(const DeliverOutcome *outcomes, int n);
 extern DeliverOutcome *deliver_outcome(DeliverEntry *entry, OutcomeKind kind);
 extern void deliver_outcome_reason(DeliverOutcome *outcome, const char *code, const char *reason);
 extern bool deliver_settle_due(TimestampTz now);
+extern TimestampTz deliver_settle_next(void);
 extern void deliver_settle(void);
 extern void deliver_flush(TimestampTz now);
 

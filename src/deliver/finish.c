@@ -17,7 +17,6 @@
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
-#include "utils/guc.h"
 
 /* Answers that come so soon are waited for. */
 #define GRACE_US	(300 * INT64CONST(1000))
@@ -77,9 +76,9 @@ deliver_finish(void)
 	int64		upto;
 
 	finishing = true;
-	SetConfigOption("lock_timeout", DELIVER_LOCK_WAIT, PGC_SUSET, PGC_S_OVERRIDE);
 	wait_for_answers();
 	upto = note_unanswered();
+	engine->locked_until = 0;
 	deliver_settle();
 	if (engine->noutcomes > 0)
 		upto = Max(upto, engine->sent_up_to);

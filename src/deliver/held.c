@@ -30,8 +30,8 @@
 #define MIN_DELETES			10
 #define MAX_DELETE_PERCENT	20
 
-/* The longest check is given so many times activate.render_timeout. */
-#define MOST_PATIENCE		64
+/* The longest check is given so many times activate.render_timeout: it keeps the other syncs waiting. */
+#define MOST_PATIENCE		8
 
 /* A transaction's keys that the target holds, and a sync's source. */
 typedef struct SourceCheck
@@ -186,8 +186,8 @@ judge_one(HeldWork *held, DeliverSync *sync, Datum xid)
 
 /*
  * Those that the source does not have, as its owner sees it.  It must be
- * known, so a check that takes too long comes again with more patience; the
- * sync rests meanwhile, not the others.
+ * known, so a check that takes too long comes again with more patience, after
+ * a rest.  While it runs, the others wait, too.
  */
 Datum
 deliver_held_gone(DeliverSync *sync, Datum keys)

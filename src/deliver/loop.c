@@ -218,8 +218,9 @@ sync_next(DeliverSync *sync, TimestampTz now, TimestampTz *next)
 	earlier(next, deliver_queue_wake_due(sync, now));
 	if (sync->rest_until > now)
 		earlier(next, sync->rest_until);
-	if (sync->target && sync->target->state != TARGET_UP && sync->target->state != TARGET_PAUSED &&
-		!sync->target->probing && (sync->more || sync->nfresh > 0 || deliver_ready_total(sync) > 0))
+	/* only for what would be done then: a probe that cannot go is due all the time */
+	if (sync->target && sync->target->state != TARGET_UP && !sync->target->paused && !sync->target->probing &&
+		(deliver_sync_may_grow(sync, now) || deliver_ready_total(sync) > 0))
 		earlier(next, sync->target->next_probe);
 }
 
@@ -237,8 +238,7 @@ time_to_wait(TimestampTz now)
 	}
 	if (engine->send_rest_until > now)
 		earlier(&next, engine->send_rest_until);
-	if (engine->noutcomes > 0)
-		earlier(&next, Max(engine->oldest_outcome + DELIVER_FLUSH_US, engine->settle_rest_until));
+	earlier(&next, deliver_settle_next());
 
 	if (engine->unflushed != InvalidXLogRecPtr)
 		earlier(&next, engine->unflushed_since + DELIVER_DISK_US);

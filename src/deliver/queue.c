@@ -96,52 +96,11 @@ entry_detach(DeliverEntry *entry)
 			break;
 		case ENTRY_FLYING:
 		case ENTRY_SETTLING:
-			sync->nbusy--;
+			if (--sync->nbusy == 0 && !sync->listed)
+				engine->stale = true;	/* now it can be dropped */
 			break;
 	}
 	entry->state = ENTRY_NEW;
-}
-
-void
-deliver_entry_fresh(DeliverEntry *entry, bool front)
-{
-	DeliverSync *sync = entry->sync;
-
-	entry_detach(entry);
-	deliver_entry_clear(entry);
-	if (front)
-		dlist_push_head(&sync->fresh, &entry->node);
-	else
-		dlist_push_tail(&sync->fresh, &entry->node);
-	sync->nfresh++;
-	entry->state = ENTRY_FRESH;
-}
-
-void
-deliver_entry_ready(DeliverEntry *entry, bool front)
-{
-	DeliverSync *sync = entry->sync;
-
-	entry_detach(entry);
-	entry->list = deliver_ready_list(sync, entry->op);
-	if (front)
-		dlist_push_head(&sync->ready[entry->list], &entry->node);
-	else
-		dlist_push_tail(&sync->ready[entry->list], &entry->node);
-	sync->nready[entry->list]++;
-	entry->state = ENTRY_READY;
-}
-
-/* What waits is rendered anew when it is due, so its row is not kept. */
-void
-deliver_entry_wait(DeliverEntry *entry, TimestampTz due_at)
-{
-	entry_detach(entry);
-	deliver_entry_clear(entry);
-	entry->due_at = due_at;
-	pairingheap_add(entry->sync->waiting, &entry->due_node);
-	entry->sync->nwaiting++;
-	entry->state = ENTRY_WAITING;
 }
 
 void
@@ -150,6 +109,37 @@ deliver_entry_busy(DeliverEntry *entry, EntryState state)
 	entry_detach(entry);
 	entry->sync->nbusy++;
 	entry->state = state;
+}
+
+static int64
+node_id(dlist_node *node)
+{
+	return dlist_container(DeliverIntent, node, node)->intent.id;
+}
+
+/* Nothing is under way any more: one list in order, with what was put behind it though it is older. */
+static void
+uncover(DeliverEntry *entry)
+{
+	dlist_node *begin = &entry->intents.head;
+	dlist_node *node = begin;
+
+	for (; entry->covered > 0; entry->covered--)
+		node = node->next;
+	while (node != begin)
+	{
+		dlist_node *previous = node->prev;
+		dlist_node *after = node;
+
+		while (after->next != begin && node_id(after->next) < node_id(node))
+			after = after->next;
+		if (after != node)
+		{
+			dlist_delete(node);
+			dlist_insert_after(after, node);
+		}
+		node = previous;
+	}
 }
 
 /* Forgets the message, not the intents. */
@@ -162,8 +152,8 @@ deliver_entry_clear(DeliverEntry *entry)
 		pfree(entry->remote_id);
 	entry->row = NULL;
 	entry->remote_id = NULL;
-	entry->covered = 0;
 	entry->has_hash = false;
+	uncover(entry);
 }
 
 static void
@@ -196,19 +186,120 @@ entry_free(DeliverEntry *entry)
 	pfree(key);
 }
 
+/*
+ * Nothing but that it is uncertain is kept: no table tells that again, unless
+ * it is an event that is still there.  Another epoch has another target, of
+ * which nothing is in doubt.
+ */
+static void
+entry_forget(DeliverEntry *entry)
+{
+	if (!entry->uncertain || entry->hash_key.event != 0 || entry->epoch != entry->sync->epoch)
+	{
+		entry_free(entry);
+		return;
+	}
+	entry_empty(entry);
+	entry->attempts = 0;
+	entry->limit = 0;
+}
+
+/*
+ * Was it forgotten while it was under way?  Then its intents may have been
+ * discarded, or its sync may be declared otherwise: it does not go on, and what
+ * is still there is read again.
+ */
+static bool
+entry_reread(DeliverEntry *entry)
+{
+	DeliverSync *sync = entry->sync;
+
+	if (!entry->forgotten)
+		return false;
+	entry->forgotten = false;
+	entry_forget(entry);
+	outbox_cursor_reset(&sync->cursor);
+	sync->more = true;
+	return true;
+}
+
+void
+deliver_entry_fresh(DeliverEntry *entry, bool front)
+{
+	DeliverSync *sync = entry->sync;
+
+	if (entry_reread(entry))
+		return;
+	entry_detach(entry);
+	deliver_entry_clear(entry);
+	if (front)
+		dlist_push_head(&sync->fresh, &entry->node);
+	else
+		dlist_push_tail(&sync->fresh, &entry->node);
+	sync->nfresh++;
+	entry->state = ENTRY_FRESH;
+}
+
+void
+deliver_entry_ready(DeliverEntry *entry, bool front)
+{
+	DeliverSync *sync = entry->sync;
+
+	if (entry_reread(entry))
+		return;
+	entry_detach(entry);
+	entry->list = deliver_ready_list(sync, entry->op);
+	if (front)
+		dlist_push_head(&sync->ready[entry->list], &entry->node);
+	else
+		dlist_push_tail(&sync->ready[entry->list], &entry->node);
+	sync->nready[entry->list]++;
+	entry->state = ENTRY_READY;
+}
+
+/* What waits is rendered anew when it is due, so its row is not kept. */
+void
+deliver_entry_wait(DeliverEntry *entry, TimestampTz due_at)
+{
+	if (entry_reread(entry))
+		return;
+	entry_detach(entry);
+	deliver_entry_clear(entry);
+	entry->due_at = due_at;
+	pairingheap_add(entry->sync->waiting, &entry->due_node);
+	entry->sync->nwaiting++;
+	entry->state = ENTRY_WAITING;
+}
+
+/* May a message with this intent have reached the target? */
+static void
+entry_doubt(DeliverEntry *entry, const OutboxIntent *intent)
+{
+	if (intent->id <= engine->horizon_before)
+		entry->perhaps_sent = true;
+	/* due_at: an attempt of it failed, perhaps only in our eyes */
+	if (entry->perhaps_sent || intent->due_at != 0)
+		entry->uncertain = true;
+}
+
 /* The message is settled: on to the intents behind it, if there are any. */
 void
 deliver_entry_done(DeliverEntry *entry)
 {
+	dlist_iter	iter;
+
 	for (int i = 0; i < entry->covered; i++)
 		intent_free(dlist_head_element(DeliverIntent, node, &entry->intents));
 	entry->covered = 0;
 	entry->attempts = 0;
 	entry->limit = 0;
+	entry->forgotten = false;
 	entry->perhaps_sent = false;
 	entry->uncertain = false;
 	entry->tried = false;
 	entry->tried_ambiguous = false;
+	dlist_foreach(iter, &entry->intents)
+		entry_doubt(entry, &dlist_container(DeliverIntent, node, iter.cur)->intent);
 	if (dlist_is_empty(&entry->intents))
 		entry_free(entry);
 	else
@@ -246,23 +337,35 @@ deliver_entry_last_id(const DeliverEntry *entry)
 	return newest ? newest->id : 0;
 }
 
-/* In order of id; false if it is there already (the cursor was set back). */
+/* Backwards from a node to one whose id is not above, or to where the list of that node begins. */
+static dlist_node *
+node_upto(dlist_node *node, const dlist_node *begin, int64 id)
+{
+	while (node != begin && node_id(node) > id)
+		node = node->prev;
+	return node;
+}
+
+/*
+ * In order of id, but never before what is under way: those are two lists, each
+ * in order.  False if it is there already (the cursor was set back).
+ */
 static bool
 intent_insert(DeliverEntry *entry, const OutboxIntent *intent)
 {
 	DeliverIntent *added;
-	dlist_node *after = entry->intents.head.prev;
+	dlist_node *begin = &entry->intents.head;
+	dlist_node *covered = begin;
+	dlist_node *same;
+	dlist_node *after;
 
-	while (after != &entry->intents.head)
-	{
-		int64		id = dlist_container(DeliverIntent, node, after)->intent.id;
-
-		if (id == intent->id)
-			return false;
-		if (id < intent->id)
-			break;
-		after = after->prev;
-	}
+	for (int i = 0; i < entry->covered; i++)
+		covered = covered->next;
+	same = node_upto(covered, begin, intent->id);
+	after = node_upto(begin->prev, covered, intent->id);
+	if ((same != begin && node_id(same) == intent->id) ||
+		(after != covered && node_id(after) == intent->id))
+		return false;
 	added = MemoryContextAlloc(entry->sync->context, sizeof(DeliverIntent));
 	added->intent = *intent;
 	added->intent.key = entry->hash_key.key;
@@ -271,21 +374,7 @@ intent_insert(DeliverEntry *entry, const OutboxIntent *intent)
 		added->intent.body = MemoryContextAlloc(entry->sync->context, VARSIZE(intent->body));
 		memcpy(added->intent.body, intent->body, VARSIZE(intent->body));
 	}
-
-	/* never before what is under way */
-	if (after == &entry->intents.head && entry->covered == 0)
-		dlist_push_head(&entry->intents, &added->node);
-	else
-	{
-		dlist_node *covered = &entry->intents.head;
-
-		for (int i = 0; i < entry->covered; i++)
-			covered = covered->next;
-		if (entry->covered > 0 &&
-			dlist_container(DeliverIntent, node, covered)->intent.id > intent->id)
-			after = covered;
-		dlist_insert_after(after, &added->node);
-	}
+	dlist_insert_after(after, &added->node);
 	return true;
 }
 
@@ -307,6 +396,7 @@ entry_find(DeliverSync *sync, const OutboxIntent *intent)
 		memcpy(copy, intent->key, VARSIZE(intent->key));
 		entry->hash_key.key = copy;
 		entry->sync = sync;
+		entry->epoch = sync->epoch;
 		entry->state = ENTRY_NEW;
 		dlist_init(&entry->intents);
 	}
@@ -328,11 +418,7 @@ deliver_queue_add(DeliverSync *sync, const OutboxIntent *intent)
 	if (!intent_insert(entry, intent))
 		return;
 	entry->attempts = Max(entry->attempts, intent->attempts);
-	if (intent->id <= engine->horizon_before)
-		entry->perhaps_sent = true;
-	/* due_at: an attempt of it failed, perhaps only in our eyes */
-	if (entry->perhaps_sent || intent->due_at != 0)
-		entry->uncertain = true;
+	entry_doubt(entry, intent);
 
 	if (entry->state == ENTRY_NEW && intent->due_at > clock_now())
 		deliver_entry_wait(entry, intent->due_at);
@@ -341,22 +427,31 @@ deliver_queue_add(DeliverSync *sync, const OutboxIntent *intent)
 		deliver_entry_fresh(entry, false);
 }
 
-/* The message may have reached the target: until that is known its intents are no other. */
-void
+/*
+ * The message may have reached the target: until that is known its intents are
+ * no other.  True: that is news of one of them, which no table tells yet.
+ */
+bool
 deliver_entry_tried(DeliverEntry *entry)
 {
 	dlist_node *node = entry->intents.head.next;
+	bool		news = false;
 
 	entry->uncertain = true;
 	for (int i = 0; i < entry->covered; i++, node = node->next)
-		dlist_container(DeliverIntent, node, node)->intent.due_at = clock_now();
+	{
+		OutboxIntent *intent = &dlist_container(DeliverIntent, node, node)->intent;
+
+		news |= intent->due_at == 0;
+		intent->due_at = clock_now();
+	}
+	return news;
 }
 
 /*
- * Forgets everything that is not under way and starts reading from the
- * beginning: after a change of the declaration, or of the outbox behind our
- * back (discarded intents).  That a key is uncertain is not forgotten: no table
- * tells it again.
+ * Forgets everything that is not under way, and that as soon as it would have
+ * to be sent again, and starts reading from the beginning: after a change of
+ * the declaration, or of the outbox behind our back (discarded intents).
  */
 void
 deliver_queue_forget(DeliverSync *sync)
@@ -380,11 +475,10 @@ deliver_queue_forget(DeliverSync *sync)
 				node = node->next;
 				intent_free(intent);
 			}
+			entry->forgotten = true;
 		}
-		else if (entry->uncertain)
-			entry_empty(entry);
 		else
-			entry_free(entry);
+			entry_forget(entry);
 	}
 	outbox_cursor_reset(&sync->cursor);
 	if (sync->judged)
@@ -402,18 +496,18 @@ deliver_queue_unrender(DeliverSync *sync)
 			deliver_entry_fresh(dlist_container(DeliverEntry, node, dlist_tail_node(&sync->ready[i])), true);
 }
 
-/* jsonb[]: keys whose message is under way, so that the target may hold what no table says. */
+/* jsonb[]: keys whose message is under way, or may have arrived, so that the target may hold what no table says. */
 ArrayType *
 deliver_queue_busy_keys(DeliverSync *sync)
 {
 	HASH_SEQ_STATUS scan;
 	DeliverEntry *entry;
-	Datum	   *keys = palloc(sizeof(Datum) * Max(sync->nbusy, 1));
+	Datum	   *keys = palloc(sizeof(Datum) * Max(hash_get_num_entries(sync->entries), 1));
 	int			n = 0;
 
 	hash_seq_init(&scan, sync->entries);
 	while ((entry = hash_seq_search(&scan)) != NULL)
-		if (entry->state == ENTRY_FLYING || entry->state == ENTRY_SETTLING)
+		if (entry->state == ENTRY_FLYING || entry->state == ENTRY_SETTLING || entry->uncertain)
 			keys[n++] = JsonbPGetDatum(entry->hash_key.key);
 	return construct_array(keys, n, JSONBOID, -1, false, TYPALIGN_INT);
 }

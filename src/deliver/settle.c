@@ -4,7 +4,8 @@
  *
  * Until it has committed, the entries stay where they are: if the transaction
  * fails for a reason that will pass, it is repeated; if one of the outcomes
- * cannot be written at all, halving finds it and its sync is paused.
+ * cannot be written at all, halving finds it and its sync is paused.  If
+ * somebody keeps rows of a sync locked, only the outcomes of that sync wait.
  */
 #include "postgres.h"
 
@@ -62,6 +63,9 @@ typedef struct SettleRange
 } SettleRange;
 
 static void settle_range(SettleRange range);
+static void settle_locked(SettleRange range, const DeliverError *error);
+static void settle_by_sync(SettleRange range);
+static void keep_unsettled(void);
 static void settle_work(void *arg);
 static void settle_outbox(const SettleRange *range);
 static void apply_outcome(DeliverOutcome *outcome);
@@ -95,7 +99,7 @@ deliver_outcome(DeliverEntry *entry, OutcomeKind kind)
 	}
 	outcome->at = clock_now();
 	outcome->latency_us = -1;
-	if (engine->noutcomes == 1)
+	if (engine->noutcomes == engine->nlocked + 1)
 		engine->oldest_outcome = outcome->at;
 	return outcome;
 }
@@ -108,36 +112,74 @@ deliver_outcome_reason(DeliverOutcome *outcome, const char *code, const char *re
 	outcome->reason = reason ? MemoryContextStrdup(engine->outcome_context, reason) : NULL;
 }
 
+/* Which outcome is the first that may be written now: before it are those that are locked. */
+static int
+settle_from(TimestampTz now)
+{
+	return engine->locked_until > now ? engine->nlocked : 0;
+}
+
 /* When enough has come together, the oldest waits for too long, or there is nothing to wait for. */
 bool
 deliver_settle_due(TimestampTz now)
 {
-	if (engine->noutcomes == 0 || engine->settle_rest_until > now)
+	int			n = engine->noutcomes - settle_from(now);
+
+	if (n == 0 || engine->settle_rest_until > now)
 		return false;
-	return engine->noutcomes >= DELIVER_FLUSH || http_pool_in_flight(engine->pool) == 0 ||
+	return n >= DELIVER_FLUSH || http_pool_in_flight(engine->pool) == 0 ||
 		now - engine->oldest_outcome >= DELIVER_FLUSH_US;
+}
+
+/* When that will be by itself; 0: there is nothing to write. */
+TimestampTz
+deliver_settle_next(void)
+{
+	if (engine->noutcomes == 0)
+		return 0;
+	return Max(engine->noutcomes > engine->nlocked ? engine->oldest_outcome + DELIVER_FLUSH_US : engine->locked_until,
+			   engine->settle_rest_until);
 }
 
 void
 deliver_settle(void)
 {
-	SettleRange range = {engine->outcomes, engine->noutcomes};
-	int			left = 0;
+	SettleRange locked = {engine->outcomes, engine->nlocked};
+	SettleRange others = {engine->outcomes + engine->nlocked, engine->noutcomes - engine->nlocked};
+	bool		unlocked = settle_from(clock_now()) == 0;
 
-	if (range.n == 0)
+	if (engine->noutcomes == 0)
 		return;
 	/* whoever sees that something is settled sees what its target is like now */
 	deliver_targets_publish();
-	settle_range(range);
-
-	/* what could not be settled now has kept its kind */
-	for (int i = 0; i < engine->noutcomes; i++)
-		if (!engine->outcomes[i].settled)
-			engine->outcomes[left++] = engine->outcomes[i];
-	engine->noutcomes = left;
-	if (left == 0)
-		MemoryContextReset(engine->outcome_context);
+	if (unlocked && locked.n > 0)
+		settle_by_sync(locked);
+	if (others.n > 0)
+		settle_range(others);
+	keep_unsettled();
 	ConditionVariableBroadcast(&engine->database->settled);
+}
+
+/* What could not be settled now has kept its kind; what is locked goes first. */
+static void
+keep_unsettled(void)
+{
+	int			n = engine->noutcomes;
+	DeliverOutcome *all = memcpy(palloc(sizeof(DeliverOutcome) * n), engine->outcomes, sizeof(DeliverOutcome) * n);
+
+	engine->noutcomes = 0;
+	for (int i = 0; i < n; i++)
+		if (!all[i].settled && all[i].locked)
+			engine->outcomes[engine->noutcomes++] = all[i];
+	engine->nlocked = engine->noutcomes;
+	for (int i = 0; i < n; i++)
+		if (!all[i].settled && !all[i].locked)
+			engine->outcomes[engine->noutcomes++] = all[i];
+	if (engine->nlocked == 0)
+		engine->locked_rests = 0;
+	if (engine->noutcomes == 0)
+		MemoryContextReset(engine->outcome_context);
+	pfree(all);
 }
 
 /*
@@ -155,6 +197,17 @@ deliver_flush(TimestampTz now)
 	engine->unflushed = InvalidXLogRecPtr;
 }
 
+/* Again later: one line in the log, and ever more seldom. */
+static void
+settle_later(SettleRange range, const DeliverError *error, int *rests, TimestampTz *until)
+{
+	if ((*rests)++ == 0 && !deliver_asked_to_stop())
+		ereport(LOG,
+				(errcode(error->sqlstate),
+				 errmsg("activate: outcomes of %d messages wait to be written: %s", range.n, error->message)));
+	*until = clock_now() + Min(*rests, 30) * USECS_PER_SEC / 3;
+}
+
 static void
 settle_range(SettleRange range)
 {
@@ -169,14 +222,10 @@ settle_range(SettleRange range)
 			engine->unflushed_since = clock_now();
 		engine->unflushed = XactLastCommitEnd;
 	}
+	else if (error.sqlstate == ERRCODE_LOCK_NOT_AVAILABLE)
+		settle_locked(range, &error);
 	else if (deliver_error_is_transient(error.sqlstate))
-	{
-		if (engine->settle_rests++ == 0 && !deliver_asked_to_stop())
-			ereport(LOG,
-					(errcode(error.sqlstate),
-					 errmsg("activate: outcomes of %d messages wait to be written: %s", range.n, error.message)));
-		engine->settle_rest_until = clock_now() + Min(engine->settle_rests, 30) * USECS_PER_SEC / 3;
-	}
+		settle_later(range, &error, &engine->settle_rests, &engine->settle_rest_until);
 	else if (range.n > 1)
 	{
 		SettleRange first = {range.outcomes, range.n / 2};
@@ -200,6 +249,48 @@ settle_range(SettleRange range)
 			deliver_sync_break(sync, error.message);
 		}
 	}
+}
+
+/* A transaction left open, after activate_discard() perhaps, is the affair of its sync only. */
+static void
+settle_locked(SettleRange range, const DeliverError *error)
+{
+	for (int i = 1; i < range.n; i++)
+		if (range.outcomes[i].sync != range.outcomes[0].sync)
+		{
+			settle_by_sync(range);
+			return;
+		}
+	for (int i = 0; i < range.n; i++)
+		range.outcomes[i].locked = true;
+	settle_later(range, error, &engine->locked_rests, &engine->locked_until);
+}
+
+/* The outcomes of each sync by themselves, in their order. */
+static void
+settle_by_sync(SettleRange range)
+{
+	DeliverOutcome *all = memcpy(palloc(sizeof(DeliverOutcome) * range.n), range.outcomes,
+								 sizeof(DeliverOutcome) * range.n);
+	bool	   *taken = palloc0(sizeof(bool) * range.n);
+	int			n = 0;
+
+	for (int i = 0; i < range.n; i++)
+	{
+		SettleRange part = {range.outcomes + n, 0};
+
+		for (int j = i; j < range.n && !taken[i]; j++)
+			if (!taken[j] && all[j].sync == all[i].sync)
+			{
+				part.outcomes[part.n++] = all[j];
+				taken[j] = j > i;
+			}
+		n += part.n;
+		if (part.n > 0 && engine->settle_rest_until <= clock_now())
+			settle_range(part);
+	}
+	pfree(taken);
+	pfree(all);
 }
 
 /* --- the transaction --------------------------------------------------- */

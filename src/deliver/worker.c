@@ -10,6 +10,7 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "schedule/spawn.h"
 #include "storage/ipc.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
@@ -95,22 +96,20 @@ deliver_worker_main(Datum main_arg)
  * What a database or role may have set must not change how we work.  Commits
  * need not wait for the disk: what they lose in a crash is the knowledge that
  * something was delivered, never an intent, and that is what the horizon,
- * which is flushed, is for.
+ * which is flushed, is for.  A lock that somebody keeps (a transaction left
+ * open after activate_discard(), DDL that takes long or waits itself) is
+ * neither the other syncs' affair nor the fault of a row: it is not waited for.
  */
 static void
 worker_settings(void)
 {
 	static const char *const settings[][2] = {
 		{"search_path", ""},
-		{"default_transaction_isolation", "read committed"},
-		{"default_transaction_read_only", "off"},
-		{"default_transaction_deferrable", "off"},
-		{"statement_timeout", "0"},
-		{"lock_timeout", "0"},
-		{"idle_in_transaction_session_timeout", "0"},
+		{"lock_timeout", DELIVER_LOCK_WAIT},
 		{"synchronous_commit", "off"},
 	};
 
+	spawn_settings();
 	for (int i = 0; i < lengthof(settings); i++)
 		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
 }

@@ -118,9 +118,8 @@ spawn_find(Oid dboid, const char *prefix, pid_t *pids, int max)
 }
 
 void
-spawn_begin(Oid dboid, Oid role, const char *type)
+spawn_settings(void)
 {
-	/* What a database or role may have set must not change how we work. */
 	static const char *const settings[][2] = {
 		{"default_transaction_isolation", "read committed"},
 		{"default_transaction_read_only", "off"},
@@ -128,8 +127,18 @@ spawn_begin(Oid dboid, Oid role, const char *type)
 		{"statement_timeout", "0"},
 		{"lock_timeout", "0"},
 		{"idle_in_transaction_session_timeout", "0"},
+#if PG_VERSION_NUM >= 170000
+		{"transaction_timeout", "0"},
+#endif
 	};
 
+	for (int i = 0; i < lengthof(settings); i++)
+		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+}
+
+void
+spawn_begin(Oid dboid, Oid role, const char *type)
+{
 	/* die, not a flag of our own: else a wait in the core would not notice a shutdown */
 	pqsignal(SIGTERM, die);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -140,8 +149,7 @@ spawn_begin(Oid dboid, Oid role, const char *type)
 	else
 		BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 
-	for (int i = 0; i < lengthof(settings); i++)
-		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+	spawn_settings();
 	SetConfigOption("application_name", type, PGC_USERSET, PGC_S_SESSION);
 	pgstat_report_appname(type);
 }

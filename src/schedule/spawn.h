@@ -42,6 +42,9 @@ extern bool spawn_stopped(BackgroundWorkerHandle *handle);
  */
 extern int	spawn_find(Oid dboid, const char *prefix, pid_t *pids, int max);
 
+/* What a database or role may have set must not change how a process of ours works. */
+extern void spawn_settings(void);
+
 /* Handlers, connection and settings that every process of this room has in common. */
 extern void spawn_begin(Oid dboid, Oid role, const char *type);
 

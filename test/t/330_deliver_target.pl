@@ -64,6 +64,35 @@ ok(reaches('down', 'up'), 'and is up');
 is(receipts('down'), 'delivered', 'as if nothing had been');
 same_rows($node, $crm->hook_rows('down', 'down'), 'TABLE down', 'all is there');
 
+# paused while it is down, there is nothing to do
+sub cpu_ticks
+{
+	my $ticks = 0;
+
+	for my $pid (worker_pids($node, 'deliver'))
+	{
+		my @fields = split ' ', (slurp_file("/proc/$pid/stat") =~ s/^.*\)//sr);
+		$ticks += $fields[11] + $fields[12];
+	}
+	return $ticks;
+}
+
+SKIP:
+{
+	skip 'no /proc here', 1 unless -r "/proc/$$/stat";
+	$crm->down;
+	sql("UPDATE down SET v = 'unseen'");
+	ok(reaches('down', 'down'), 'down once more');
+	sql("SELECT activate_pause('target:down')");
+	ok(reaches('down', 'paused'), 'and paused');
+	my $ticks = cpu_ticks();
+	ok($node->poll_query_until('postgres', sql("SELECT format('SELECT clock_timestamp() > %L', clock_timestamp() + interval '5 s')")), 'longer than a probe waits');
+	cmp_ok(cpu_ticks() - $ticks, '<', 100, 'the deliverer sleeps');
+	$crm->up;
+	sql("SELECT activate_resume('target:down')");
+	ok(delivered($node, 'down'), 'resumed');
+}
+
 # neither TLS nor DNS lets anything through: the same
 sql("ALTER SYSTEM SET activate.allowed_hosts = '127.0.0.1, localhost, nowhere.invalid'; SELECT pg_reload_conf()");
 my $tls = $crm->url('/hook/tls') =~ s/^http/https/r;

@@ -133,6 +133,24 @@ $session->query_safe('COMMIT');
 $session->quit;
 ok(delivered($node, 'item'), 'unlocked: delivered');
 is(rejections('item'), '', 'nothing is rejected');
+
+# ... nor are intents that somebody keeps locked when their outcome is to be written
+$crm->control({ fault => 'slow', path => '/hook/a', ms => 3000 });
+sql("UPDATE item SET v = 'kept' WHERE id = 1");
+ok($node->poll_query_until('postgres', "SELECT sum(in_flight) > 0 FROM activate.stat_target WHERE name = 'a'"), 'under way');
+$session = $node->background_psql('postgres');
+$session->query_safe("BEGIN; SELECT activate_discard('item')");
+ok($node->poll_query_until('postgres', "SELECT sum(in_flight) = 0 FROM activate.stat_target WHERE name = 'a'"), 'answered');
+$crm->heal;
+for my $n (1 .. 3)
+{
+	sql("UPDATE odd SET v = '[$n]'");
+	ok(delivered($node, 'beside'), "a transaction left open after activate_discard: the other sync goes on, $n");
+}
+is(pending($node, 'item'), 1, 'the one waits');
+$session->query_safe('ROLLBACK');
+$session->quit;
+ok(delivered($node, 'item'), 'until it ends');
 sql("SELECT activate_drop('beside')");
 
 # dropped, discarded and redeclared under way
@@ -146,6 +164,31 @@ sql("UPDATE item SET v = 'last' WHERE id = 1");
 ok(delivered($node, 'item'), 'the next change');
 is($crm->hook_state('a')->{syncs}{item}{'{"id":1}'}{row}{v}, 'last', 'is sent');
 is($crm->hook_state('a')->{syncs}{item}{'{"id":2}'}{row}{v}, 'w', 'what was discarded is not');
+
+# ... an event in flight that fails, too, is not sent again, least of all to another target
+sql("SELECT activate_target('old', 'webhook', '{\"url\": \"" . $crm->url('/hook/old') . "\"}'), activate_target('new', 'webhook', '{\"url\": \"" . $crm->url('/hook/new') . "\"}');
+	CREATE TABLE moving (id int PRIMARY KEY, v text); SELECT activate_sync('moving', 'moving', 'old.change', mode => 'append', capture => 'trigger')");
+$crm->control({ fault => 'reset', path => '/hook/old', ms => 3000 });
+sql("INSERT INTO moving VALUES (1, 'to the old one')");
+ok($node->poll_query_until('postgres', "SELECT sum(in_flight) = 1 FROM activate.stat_target WHERE name = 'old'"), 'an event is in flight');
+sql("SELECT activate_sync('moving', 'moving', 'new.change', mode => 'append', capture => 'trigger')");
+ok($node->poll_query_until('postgres', "SELECT sum(in_flight) = 0 FROM activate.stat_target WHERE name = 'old'"), 'and has come back when its sync has moved');
+sql("INSERT INTO moving VALUES (2, 'to the new one')");
+ok(delivered($node, 'moving'), 'the next event');
+is(join(' ', map { /"v": ?"([^"]*)"/ } map { $_->{body} } @{ $crm->log('/hook/new') }), 'to the new one', 'is all that the new target gets');
+$crm->heal;
+
+# ... and what the old one may hold is not deleted at the new one
+sql("CREATE TABLE doubted (id int PRIMARY KEY); SELECT activate_sync('doubted', 'doubted', 'old.change', mode => 'mirror', capture => 'trigger', options => '{\"backfill\": false}')");
+$crm->control({ fault => 'status', path => '/hook/old', status => 500 });
+sql('INSERT INTO doubted VALUES (1)');
+ok($node->poll_query_until('postgres', "SELECT count(*) > 0 FROM activate._retry r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'doubted'"), 'an attempt has failed');
+sql("SELECT activate_sync('doubted', 'doubted', 'new.change', mode => 'mirror', capture => 'trigger', options => '{\"backfill\": false}')");
+$crm->heal;
+sql('DELETE FROM doubted; INSERT INTO doubted VALUES (2)');
+ok(delivered($node, 'doubted'), 'moved');
+is(scalar(grep { $_->{body} =~ /"op": ?"delete"/ } @{ $crm->log('/hook/new') }), 0, 'nothing is deleted there');
+
 $crm->control({ fault => 'slow', path => '/hook/a', ms => 300 });
 sql("UPDATE item SET v = 'dropped'");
 sql("SELECT activate_drop('item')");

@@ -102,6 +102,18 @@ $node->restart;
 ok(delivered($node, 'hang'), 'later taken');
 is(ambiguous(), 5, 'which is not ambiguous');
 
+# ... but the target may hold what it answered with 500, also when it was down by then
+declare('doubt', 0, q(, mode => 'mirror'));
+$crm->control({ fault => 'status', path => '/hook/doubt', status => 500 });
+sql('INSERT INTO doubt SELECT i, 1 FROM generate_series(1, 8) i');
+ok($node->poll_query_until('postgres', "SELECT requests >= 8 AND state = 'down' FROM activate.stat_target WHERE name = 'doubt'"), 'eight rows failed, and their target is down');
+sql("SELECT activate_pause('target:doubt'); DELETE FROM doubt");
+$node->restart;
+$crm->heal;
+sql("SELECT activate_resume('target:doubt')");
+ok(delivered($node, 'doubt'), 'they are gone when it is back');
+is(scalar(grep { $_->{body} =~ /"op": ?"delete"/ } @{ $crm->log('/hook/doubt') }), 8, 'and all are deleted');
+
 # in the middle of a statement that takes long
 sql('CREATE FUNCTION slowly(v int) RETURNS int LANGUAGE plpgsql STABLE AS $$ BEGIN PERFORM pg_sleep(4); RETURN v; END $$');
 declare('slow', 1, q(, map => '{"row": "jsonb_build_object(''v'', slowly(v))"}', options => '{"backfill": false}'));
