@@ -332,12 +332,7 @@ extern void deliver_declare_release(DeliverDeclaration *declaration);
 extern void deliver_sync_rest(DeliverSync *sync, const DeliverError *error);
 extern void deliver_sync_break(DeliverSync *sync, const char *reason);
 
-/* queue.c */
-extern void deliver_queue_create(DeliverSync *sync);
-extern void deliver_queue_add(DeliverSync *sync, const OutboxIntent *intent);
-extern void deliver_queue_forget(DeliverSync *sync);
-extern void deliver_queue_unrender(DeliverSync *sync);
-extern ArrayType *deliver_queue_busy_keys(DeliverSync *sync);
+/* entry.c */
 extern void deliver_entry_fresh(DeliverEntry *entry, bool front);
 extern void deliver_entry_ready(DeliverEntry *entry, bool front);
 extern void deliver_entry_wait(DeliverEntry *entry, TimestampTz due_at);
@@ -348,6 +343,16 @@ extern void deliver_entry_clear(DeliverEntry *entry);
 extern OutboxIntent *deliver_entry_head(const DeliverEntry *entry);
 extern const OutboxIntent *deliver_entry_newest(const DeliverEntry *entry);
 extern int64 deliver_entry_last_id(const DeliverEntry *entry);
+extern void deliver_entry_forget(DeliverEntry *entry);
+extern void deliver_entry_doubt(DeliverEntry *entry, const OutboxIntent *intent);
+extern bool deliver_entry_insert(DeliverEntry *entry, const OutboxIntent *intent);
+
+/* queue.c */
+extern void deliver_queue_create(DeliverSync *sync);
+extern void deliver_queue_add(DeliverSync *sync, const OutboxIntent *intent);
+extern void deliver_queue_forget(DeliverSync *sync);
+extern void deliver_queue_unrender(DeliverSync *sync);
+extern ArrayType *deliver_queue_busy_keys(DeliverSync *sync);
 extern TimestampTz deliver_queue_wake_due(DeliverSync *sync, TimestampTz now);
 extern int	deliver_queue_window(const DeliverSync *sync);
 extern int	deliver_ready_total(const DeliverSync *sync);
@@ -469,6 +474,9 @@ extern void deliver_receive(HttpRequest *request);
 
 /* receipt.c */
 extern void deliver_receipts_write(const DeliverOutcome *outcomes, int n);
+
+/* record.c */
+extern void deliver_record(const DeliverOutcome *outcomes, int n);
 
 /* settle.c */
 extern DeliverOutcome *deliver_outcome(DeliverEntry *entry, OutcomeKind kind);
