@@ -98,7 +98,8 @@ deliver_worker_main(Datum main_arg)
  * something was delivered, never an intent, and that is what the horizon,
  * which is flushed, is for.  A lock that somebody keeps (a transaction left
  * open after activate_discard(), DDL that takes long or waits itself) is
- * neither the other syncs' affair nor the fault of a row: it is not waited for.
+ * neither the other syncs' affair nor the fault of a row: waiting for it is
+ * short, and comes again.
  */
 static void
 worker_settings(void)
