@@ -149,7 +149,7 @@ like(requests('up'), qr/\nPATCH 2 .*\nPUT 2 \{"id": 2, "city": "y"\}$/, 'an upda
 object_of('flight', $all);
 sql("INSERT INTO crm.flight (id) VALUES (1)");
 settled('flight', 'a row');
-$crm->control({ fault => 'slow', path => '/objects/flight', ms => 1500, count => 1 });
+$crm->control({ fault => 'slow', path => '/objects/flight', ms => 4000, count => 1 });
 sql("UPDATE crm.flight SET email = 'first' WHERE id = 1");
 ok($node->poll_query_until('postgres', "SELECT in_flight = 1 FROM activate.stat_target WHERE name = 'crm'"), 'one is in flight');
 sql("UPDATE crm.flight SET email = 'second' WHERE id = 1; UPDATE crm.flight SET city = 'third' WHERE id = 1");
