@@ -239,16 +239,19 @@ sub received
 }
 
 # The events that the receiver took of an append sync, repeats left out: [id, rev, v], in the order of their numbers.
+# What it refused once it never took: a fault before that was no taking either, and a retry is a message of its own.
 sub events
 {
 	my ($sync) = @_;
-	my %by_id;
+	my (%by_id, %refused);
 
 	for my $request (@{ $crm->log("/hook/$sync->{name}") })
 	{
 		my $change = JSON::PP::decode_json($request->{body});
-		$by_id{ $change->{id} } = $change unless $request->{status} == 422;
+		$by_id{ $change->{id} } = $change;
+		$refused{ $change->{id} } = 1 if $request->{status} == 422;
 	}
+	delete @by_id{ keys %refused };
 	return map { [ @{ $_->{row} }{qw(id rev v)} ] } sort { $a->{seq} <=> $b->{seq} } values %by_id;
 }
 
