@@ -27,7 +27,7 @@
 /* Columns of the statement, from 1. */
 enum
 {
-	COL_ACTION = 1, COL_KEY, COL_HASH, COL_N, COL_BODY, COL_MARK, COL_VALUE
+	COL_ACTION = 1, COL_KEY, COL_HASH, COL_N, COL_BODY, COL_MARK, COL_VALUE, COL_PLANNED
 };
 
 /* Rows of a batch that are to be written to one of our tables. */
@@ -249,7 +249,8 @@ plan_row(CapturePlan *plan, HeapTuple row, TupleDesc desc)
 		counts->inserted++;
 	else
 		counts->updated++;
-	outbox_append(plan->sync->id, key, OUTBOX_CHANGE, NULL, plan->run, plan->everything);
+	outbox_append_planned(plan->sync->id, key, plan->run, plan->everything,
+						  DatumGetInt64(row_value(row, desc, COL_PLANNED)));
 }
 
 static void

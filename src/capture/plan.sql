@@ -45,53 +45,64 @@ REVOKE ALL ON FUNCTION activate._newest_sql(text, text) FROM PUBLIC;
 -- duplicate key, f a rejection that means nothing any more: the row is gone, or is what the target holds
 -- (whole: what is not in source is gone).  "known" gathers all that we know of a key first, so that there
 -- is one FULL JOIN, which is never a nested loop however wrong the estimates.
+-- What is pending counts as sent, but its message may be under way with what the row was before: only if the
+-- newest intent of the key was planned for the row as we see it, or comes from a trigger (told), which writes
+-- one for each change, nothing is to be done.
 CREATE FUNCTION activate._diff_sql(sync bigint, source text, type text, watermark text,
-	everything boolean, updates boolean, deletes boolean) RETURNS text
+	everything boolean, updates boolean, deletes boolean, told boolean) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-	-- %8: whole
+	-- %8: whole; %9: a row as it is now
 	SELECT format($sql$
 WITH raw AS %1$s (%2$s),
 src AS MATERIALIZED (
-	SELECT raw.key, bool_or(raw.bad) AS bad, count(*) AS n, min(raw.hash) AS hash FROM raw GROUP BY raw.key),
+	SELECT raw.key, bool_or(raw.bad) AS bad, count(*) AS n, min(raw.hash) AS hash, min(raw.c::text) AS c FROM raw GROUP BY raw.key),
 known AS (
 	SELECT u.key, bool_or(u.kind = 's') AS sent, max(u.hash) FILTER (WHERE u.kind = 's') AS hash,
 		bool_or(u.kind = 'p') AS pending, bool_or(u.kind IN ('p', 'q')) AS any_pending, bool_or(u.kind = 'h') AS held,
 		bool_or(u.kind = 'd') AS no_delete, bool_or(u.kind IN ('d', 'r')) AND NOT bool_or(u.kind IN ('p', 'q')) AS rejected,
-		array_agg(u.hash) FILTER (WHERE u.kind = 'r') AS refused
+		array_agg(u.hash) FILTER (WHERE u.kind = 'r') AS refused, max(u.hash) FILTER (WHERE u.kind = 'l') AS planned
 	  FROM (SELECT s.key, 's' AS kind, s.hash FROM activate._sent s WHERE s.sync = %3$s
 			UNION ALL
 			SELECT o.key, CASE WHEN o.held THEN 'h' WHEN o.forced OR NOT %4$L::boolean THEN 'p' ELSE 'q' END, NULL
 			  FROM activate._outbox o WHERE o.sync = %3$s
 			UNION ALL
+			(SELECT DISTINCT ON (o.key) o.key, 'l', o.planned FROM activate._outbox o
+			  WHERE o.sync = %3$s AND NOT o.held AND (o.forced OR NOT %4$L::boolean) ORDER BY o.key, o.id DESC)
+			UNION ALL
 			SELECT j.key, CASE WHEN j.op = 'delete' THEN 'd' ELSE 'r' END, j.hash FROM activate.rejection j
 			 WHERE j.sync = %3$s AND j.code IS DISTINCT FROM 'null_key' AND j.code IS DISTINCT FROM 'duplicate_key') u
 	 GROUP BY u.key),
 compared AS (
-	SELECT CASE WHEN src.bad THEN 'x' WHEN src.n > 1 THEN 'y' WHEN known.pending THEN NULL
+	SELECT CASE WHEN src.bad THEN 'x' WHEN src.n > 1 THEN 'y'
+			WHEN known.pending AND (src.key IS NULL OR coalesce(known.planned = %9$s, %10$L::boolean)) THEN NULL
 			WHEN src.key IS NULL AND %6$L::boolean AND known.sent THEN
 				CASE WHEN known.any_pending OR known.no_delete THEN NULL WHEN known.held THEN 'h' ELSE 'd' END
 			WHEN src.key IS NULL THEN CASE WHEN known.rejected AND %8$L::boolean THEN 'f' END
 			WHEN %4$L::boolean THEN CASE WHEN known.sent THEN 'u' ELSE 'n' END
+			WHEN known.pending THEN CASE WHEN NOT known.sent THEN 'n' WHEN %5$L::boolean THEN 'u' END
 			WHEN src.hash = ANY (known.refused) THEN NULL
 			WHEN known.sent THEN
 				CASE WHEN %5$L::boolean AND src.hash IS DISTINCT FROM known.hash THEN 'u' WHEN known.rejected THEN 'f' END
 			ELSE 'n' END AS action,
-		coalesce(src.key, known.key) AS key, src.hash, coalesce(src.n, 1) AS n
+		coalesce(src.key, known.key) AS key, src.hash, coalesce(src.n, 1) AS n, %9$s AS planned
 	  FROM src FULL JOIN known ON known.key = src.key),
 diff AS MATERIALIZED (SELECT * FROM compared c WHERE c.action IS NOT NULL)
 SELECT 'r' AS action, NULL::jsonb AS key, (SELECT count(*) FROM diff WHERE diff.action = 'd') AS hash,
-	(SELECT coalesce(sum(src.n), 0) FROM src)::bigint AS n, NULL::jsonb AS body, %7$s::text AS mark, NULL::text AS value
+	(SELECT coalesce(sum(src.n), 0) FROM src)::bigint AS n, NULL::jsonb AS body, %7$s::text AS mark, NULL::text AS value,
+	NULL::bigint AS planned
 UNION ALL
-SELECT 's', NULL, (SELECT count(*) FROM diff WHERE diff.action = 'h'), (SELECT count(*) FROM activate._sent s WHERE s.sync = %3$s), NULL, NULL, NULL
+SELECT 's', NULL, (SELECT count(*) FROM diff WHERE diff.action = 'h'), (SELECT count(*) FROM activate._sent s WHERE s.sync = %3$s), NULL, NULL, NULL, NULL
 UNION ALL
-SELECT diff.action, diff.key, diff.hash, diff.n, NULL, NULL, NULL FROM diff WHERE diff.action <> 'h'$sql$,
+SELECT diff.action, diff.key, diff.hash, diff.n, NULL, NULL, NULL, diff.planned FROM diff WHERE diff.action <> 'h'$sql$,
 		CASE WHEN type IS NULL THEN 'NOT MATERIALIZED' ELSE 'MATERIALIZED' END, source, _diff_sql.sync,
-		everything, updates, deletes, activate._newest_sql(type, watermark), type IS NULL);
+		everything, updates, deletes, activate._newest_sql(type, watermark), type IS NULL,
+		-- a row that changed and changed back has another cursor, and is read once
+		CASE WHEN type IS NULL THEN 'src.hash' ELSE 'hashtextextended(src.c, src.hash)' END, told);
 END;
-COMMENT ON FUNCTION activate._diff_sql(bigint, text, text, text, boolean, boolean, boolean) IS
+COMMENT ON FUNCTION activate._diff_sql(bigint, text, text, text, boolean, boolean, boolean, boolean) IS
 	'private: the statement that compares a source with what was sent';
-REVOKE ALL ON FUNCTION activate._diff_sql(bigint, text, text, text, boolean, boolean, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION activate._diff_sql(bigint, text, text, text, boolean, boolean, boolean, boolean) FROM PUBLIC;
 
 -- API: Private.  Rows that are sent once, told apart by marks in
 -- activate._seen: the key, or where there is none the hash, and the cursor's
@@ -160,7 +171,7 @@ BEGIN
 		RETURN activate._append_sql(s.id, source, s.key_columns <> '{}', s.cursor_type, watermark, lag, everything);
 	END IF;
 	RETURN activate._diff_sql(s.id, source, s.cursor_type, watermark, everything, updates,
-		deletes AND s.cursor_type IS NULL);
+		deletes AND s.cursor_type IS NULL, s.capture = 'trigger');
 END
 $$;
 COMMENT ON FUNCTION activate._plan_sql(bigint, text, boolean, boolean, boolean, boolean, boolean) IS

@@ -104,6 +104,7 @@ CREATE TABLE activate._outbox
 	enqueued_at		timestamptz NOT NULL,
 	key				jsonb NOT NULL,
 	body			jsonb,
+	planned			bigint,			-- what the run that enqueued it saw: hash of row and cursor; NULL: no run
 	PRIMARY KEY (sync, xid, id)
 );
 ALTER SEQUENCE activate.outbox_id_seq OWNED BY activate._outbox.id;

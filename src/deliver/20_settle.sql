@@ -94,8 +94,10 @@ COMMENT ON FUNCTION activate._settle_gone(bigint[], jsonb[]) IS 'private: the ta
 REVOKE ALL ON FUNCTION activate._settle_gone(bigint[], jsonb[]) FROM PUBLIC;
 
 -- API: Private.  Attempts that may have been carried out, and then a rejection:
--- whatever the row is next, it is not what the target is known to hold.
-CREATE FUNCTION activate._settle_doubted(syncs bigint[], keys jsonb[]) RETURNS void
+-- whatever the row is next, it is not what the target is known to hold.  Where
+-- deletes are sent, what it was never known to hold is perhaps to be deleted.
+CREATE FUNCTION activate._settle_doubted(syncs bigint[], keys jsonb[], seqs bigint[], times timestamptz[], epochs integer[])
+RETURNS void
 LANGUAGE plpgsql
 SET search_path = pg_catalog, activate, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -106,10 +108,15 @@ BEGIN
 	UPDATE activate._sent SET hash = NULL WHERE ctid = ANY (ARRAY(
 		SELECT s.ctid FROM unnest(syncs, keys) AS u(sync, key)
 		 CROSS JOIN LATERAL (SELECT t.ctid FROM activate._sent t WHERE t.sync = u.sync AND t.key = u.key OFFSET 0) s));
+	INSERT INTO activate._sent (sync, key, seq, sent_at)
+	SELECT u.sync, u.key, u.seq, u.sent_at
+	  FROM unnest(syncs, keys, seqs, times, epochs) AS u(sync, key, seq, sent_at, epoch)
+	 WHERE EXISTS (SELECT FROM activate.sync y WHERE y.id = u.sync AND y.epoch = u.epoch AND y.mode IN ('mirror', 'replace'))
+	ON CONFLICT (sync, key) DO NOTHING;
 END
 $$;
-COMMENT ON FUNCTION activate._settle_doubted(bigint[], jsonb[]) IS 'private: what the target holds of these keys is not known';
-REVOKE ALL ON FUNCTION activate._settle_doubted(bigint[], jsonb[]) FROM PUBLIC;
+COMMENT ON FUNCTION activate._settle_doubted(bigint[], jsonb[], bigint[], timestamptz[], integer[]) IS 'private: what the target holds of these keys is not known';
+REVOKE ALL ON FUNCTION activate._settle_doubted(bigint[], jsonb[], bigint[], timestamptz[], integer[]) FROM PUBLIC;
 
 -- API: Private.  Of a message that was not the whole row (rows), only rejections
 -- of which every column has been written since.

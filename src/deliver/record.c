@@ -32,7 +32,7 @@ STATEMENT("_settle_sent", INT8OID, JSONBOID, INT8OID, INT8OID, TIMESTAMPTZOID, T
 static RecordStatement gone_statement =
 STATEMENT("_settle_gone", INT8OID, JSONBOID);
 static RecordStatement doubted_statement =
-STATEMENT("_settle_doubted", INT8OID, JSONBOID);
+STATEMENT("_settle_doubted", INT8OID, JSONBOID, INT8OID, TIMESTAMPTZOID, INT4OID);
 static RecordStatement forgiven_statement =
 STATEMENT("_settle_forgiven", INT8OID, JSONBOID, JSONBOID);
 static RecordStatement rejected_statement =
@@ -153,6 +153,16 @@ add_sent(RecordRows *rows, const DeliverOutcome *outcome)
 }
 
 static void
+add_doubted(RecordRows *rows, const DeliverOutcome *outcome)
+{
+	rows_set_key(rows, outcome);
+	rows_set(rows, 2, Int64GetDatum(outcome->entry->seq), false);
+	rows_set(rows, 3, TimestampTzGetDatum(outcome->at), false);
+	rows_set(rows, 4, Int32GetDatum(outcome->entry->epoch), false);
+	rows->n++;
+}
+
+static void
 add_rejected(RecordRows *rows, const DeliverOutcome *outcome)
 {
 	const DeliverEntry *entry = outcome->entry;
@@ -212,7 +222,7 @@ deliver_record(const DeliverOutcome *outcomes, int n)
 			continue;
 		add_forgiven(&forgiven, outcome);
 		if (outcome->kind == OUTCOME_REJECTED && outcome->entry->uncertain)
-			rows_add_key(&doubted, outcome);
+			add_doubted(&doubted, outcome);
 		if (outcome->kind == OUTCOME_DELIVERED && outcome->op == OUTBOX_DELETE)
 			rows_add_key(&gone, outcome);
 		else if (outcome->kind == OUTCOME_DELIVERED)

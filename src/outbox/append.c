@@ -96,6 +96,15 @@ outbox_append(int64 sync, Jsonb *key, OutboxOp op, Jsonb *body, int64 run, bool 
 }
 
 void
+outbox_append_planned(int64 sync, Jsonb *key, int64 run, bool forced, int64 planned)
+{
+	OutboxRow	row = {.sync = sync, .op = OUTBOX_CHANGE, .forced = forced, .run = run, .key = key,
+	.has_planned = true, .planned = planned};
+
+	outbox_push(row);
+}
+
+void
 outbox_append_held(int64 sync, Jsonb *key, int64 run)
 {
 	OutboxRow	row = {.sync = sync, .op = OUTBOX_DELETE, .held = true, .run = run, .key = key};

@@ -23,6 +23,8 @@ typedef struct OutboxRow
 	TimestampTz enqueued_at;
 	Jsonb	   *key;
 	Jsonb	   *body;			/* NULL: none */
+	bool		has_planned;
+	int64		planned;
 } OutboxRow;
 
 /* append.c */

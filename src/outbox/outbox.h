@@ -46,6 +46,13 @@ extern void outbox_init(void);
  * forced: send even if the content equals what was sent (replace, full => true).
  */
 extern void outbox_append(int64 sync, Jsonb *key, OutboxOp op, Jsonb *body, int64 run, bool forced);
+
+/*
+ * The same for an OUTBOX_CHANGE that a run found.  planned: a hash of what it
+ * saw.  A later run that sees something else enqueues the key again, because
+ * this intent may have been rendered in between.
+ */
+extern void outbox_append_planned(int64 sync, Jsonb *key, int64 run, bool forced, int64 planned);
 extern void outbox_flush(void);
 
 /* Intents of this transaction were removed by SQL: a key that comes again is appended again. */

@@ -119,8 +119,8 @@ BEGIN ATOMIC
 	WITH gone AS (
 		DELETE FROM activate._outbox o WHERE o.sync = _outbox_release.sync AND o.held RETURNING o.*
 	), back AS (
-		INSERT INTO activate._outbox (sync, nonce, op, forced, run, writer, enqueued_at, key, body)
-		SELECT g.sync, g.nonce, g.op, g.forced, _outbox_release.run, g.writer, g.enqueued_at, g.key, g.body FROM gone g ORDER BY g.id
+		INSERT INTO activate._outbox (sync, nonce, op, forced, run, writer, enqueued_at, key, body, planned)
+		SELECT g.sync, g.nonce, g.op, g.forced, _outbox_release.run, g.writer, g.enqueued_at, g.key, g.body, g.planned FROM gone g ORDER BY g.id
 		RETURNING true
 	)
 	SELECT count(*) FROM back;
@@ -135,8 +135,8 @@ BEGIN ATOMIC
 	WITH gone AS (
 		DELETE FROM activate._outbox RETURNING *
 	), back AS (
-		INSERT INTO activate._outbox (sync, id, nonce, op, forced, held, run, writer, enqueued_at, key, body)
-		SELECT g.sync, g.id, g.nonce, g.op, g.forced, g.held, g.run, g.writer, g.enqueued_at, g.key, g.body FROM gone g
+		INSERT INTO activate._outbox (sync, id, nonce, op, forced, held, run, writer, enqueued_at, key, body, planned)
+		SELECT g.sync, g.id, g.nonce, g.op, g.forced, g.held, g.run, g.writer, g.enqueued_at, g.key, g.body, g.planned FROM gone g
 		RETURNING sync
 	)
 	SELECT b.sync, count(*) FROM back b GROUP BY b.sync;

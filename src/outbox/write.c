@@ -30,7 +30,7 @@
 enum
 {
 	COL_SYNC, COL_XID, COL_ID, COL_NONCE, COL_OP, COL_FORCED, COL_HELD, COL_RUN, COL_WRITER,
-	COL_ENQUEUED_AT, COL_KEY, COL_BODY, COLUMNS
+	COL_ENQUEUED_AT, COL_KEY, COL_BODY, COL_PLANNED, COLUMNS
 };
 
 static TupleTableSlot **make_slots(Relation rel, int n);
@@ -145,6 +145,8 @@ fill_slot(TupleTableSlot *slot, const OutboxRow *row, FullTransactionId xid)
 	values[COL_KEY] = JsonbPGetDatum(row->key);
 	values[COL_BODY] = row->body ? JsonbPGetDatum(row->body) : (Datum) 0;
 	isnull[COL_BODY] = row->body == NULL;
+	values[COL_PLANNED] = Int64GetDatum(row->planned);
+	isnull[COL_PLANNED] = !row->has_planned;
 	ExecStoreVirtualTuple(slot);
 }
 

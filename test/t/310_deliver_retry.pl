@@ -254,6 +254,19 @@ ok(delivered($node, 'gave_up'), 'a again');
 is($crm->hook_state('gave_up')->{syncs}{gave_up}{'{"id":1}'}{row}{v}, 'a', 'is sent');
 is(rejected('gave_up'), 'none', 'and nothing is rejected any more');
 
+# ... and if the row then goes, the target is told
+declare('perhaps');
+sql("SELECT activate_sync('perhaps', 'perhaps', 'perhaps.change', mode => 'mirror', capture => 'trigger'); INSERT INTO perhaps SELECT i, 'a' FROM generate_series(2, 3) i");
+ok(delivered($node, 'perhaps'), 'two rows');
+$crm->control({ fault => 'reset', path => '/hook/perhaps' });
+sql("INSERT INTO perhaps VALUES (1, 'a')");
+ok(delivered($node, 'perhaps'), 'out of attempts');
+$crm->heal;
+is($crm->hook_state('perhaps')->{syncs}{perhaps}{'{"id":1}'}{row}{v}, 'a', 'a third is rejected, though it has arrived');
+sql('DELETE FROM perhaps WHERE id = 1');
+ok(delivered($node, 'perhaps'), 'it is deleted');
+is($crm->hook_state('perhaps')->{syncs}{perhaps}{'{"id":1}'}{row}, undef, 'there, too');
+
 # a setting of the database is seen by the process that is there
 declare('follow');
 my ($deliverer) = worker_pids($node, 'deliver');

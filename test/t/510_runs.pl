@@ -381,5 +381,29 @@ subtest 'activate_wait' => sub {
 	ok(delivered($node, 'w'), 'delivered in the end');
 };
 
+subtest 'a run while a message is under way' => sub {
+	my $seq = 0;
+	for my $case (['diff', ''], ['cursor', ', "cursor": "rev"'], ['full', ''])
+	{
+		my ($capture, $option) = @$case;
+		my $name = "under_way_$capture";
+		my $run  = sub { return sql("$_[0]; SELECT activate_run('$name'); SELECT count(*) FROM activate.outbox o JOIN activate.sync s ON s.id = o.sync
+			WHERE s.name = '$name'") =~ s/.*\n//r; };
+
+		sql("CREATE TABLE $name (id int PRIMARY KEY, v text, rev int)");
+		declare($name, $name, "map => '{\"id\": \"id\", \"v\": \"v\"}', capture => '$capture', options => '{\"image\": true$option}'");
+		sql("INSERT INTO $name VALUES (1, 'old', 1)");
+		$crm->control({ fault => 'slow', path => "/hook/$name", ms => 2000, count => 1 });
+		$run->('SELECT');
+		ok($node->poll_query_until('postgres', "SELECT in_flight = 1 FROM activate.stat_target WHERE name = '$name'"), "$capture: under way");
+		is($run->("UPDATE $name SET v = 'new', rev = 2"), 2, "$capture: what has changed since is enqueued");
+		is($run->('SELECT'), 2, "$capture: once") unless $capture eq 'full';
+		is($run->("UPDATE $name SET v = 'old', rev = 3"), 3, "$capture: and when it changed back") unless $capture eq 'full';
+		is($run->("UPDATE $name SET v = 'last', rev = 4"), $capture eq 'full' ? 3 : 4, "$capture: and again");
+		ok(delivered($node, $name), "$capture: all of it");
+		is($crm->hook_state($name)->{syncs}{$name}{'{"id":1}'}{row}{v}, 'last', "$capture: the target has the row as it is");
+	}
+};
+
 $node->stop('fast');
 done_testing();
