@@ -14,6 +14,7 @@
 #include "access/xact.h"
 #include "capture/change.h"
 #include "catalog/pg_type.h"
+#include "core/attempt.h"
 #include "core/own.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
@@ -24,18 +25,24 @@
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/ruleutils.h"
 #include "utils/snapmgr.h"
 #include "utils/typcache.h"
 
+/* A row as it is rendered; body NULL: it is filtered, or not there any more. */
+typedef struct EventRendering
+{
+	CaptureEntry *entry;
+	Relation	relation;
+	TupleTableSlot *slot;
+	Jsonb	   *body;
+	int64		hash;
+} EventRendering;
+
 static Expr *system_column_is(int rtindex, AttrNumber attno, Oid type, int param);
 static char *event_query(const Sync *sync);
 static char *event_sql(const Sync *sync, const char *query);
-static bool event_render(CaptureEntry *entry, Relation relation, TupleTableSlot *slot,
-						 Jsonb **body, int64 *hash, ErrorData **error);
-static void event_run(CaptureEntry *entry, Relation relation, TupleTableSlot *slot,
-					  MemoryContext context, Jsonb **body, int64 *hash);
+static void event_render(void *arg);
 static bool event_is_there(Relation relation, TupleTableSlot *slot);
 static void event_mark(const Sync *sync, Jsonb *key, int64 hash);
 
@@ -63,26 +70,27 @@ capture_event_prepare(CaptureEntry *entry)
 void
 capture_event(CaptureEntry *entry, Relation relation, Jsonb *key, TupleTableSlot *slot)
 {
-	Jsonb	   *body = NULL;
-	int64		hash = 0;
-	ErrorData  *error;
+	EventRendering it = {.entry = entry, .relation = relation, .slot = slot};
+	ErrorData  *error = attempt(event_render, &it);
 
-	if (!event_render(entry, relation, slot, &body, &hash, &error))
+	if (error != NULL)
 	{
+		if (attempt_was_cancelled(error))
+			ReThrowError(error);
 		capture_reject(entry->sync, key, unpack_sql_state(error->sqlerrcode), error->message, false);
 		return;
 	}
-	if (body == NULL)
+	if (it.body == NULL)
 	{
 		/* filtered by options.where or by row security, or changed once more by a trigger before ours */
 		if (!event_is_there(relation, slot))
 			capture_reject(entry->sync, key, "row_changed", "the row was changed or deleted again before it could be rendered", false);
 		return;
 	}
-	outbox_append(entry->sync->id, key, OUTBOX_INSERT, body, 0, false);
+	outbox_append(entry->sync->id, key, OUTBOX_INSERT, it.body, 0, false);
 	/* a run into a table looks into the table */
 	if (entry->sync->kind == SYNC_TO_API)
-		event_mark(entry->sync, key, hash);
+		event_mark(entry->sync, key, it.hash);
 }
 
 /* In a database that was restored or upgraded: the row as it will be when it can be rendered. */
@@ -147,39 +155,6 @@ event_sql(const Sync *sync, const char *query)
 	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 }
 
-/* In a subtransaction, because an error must not become the user's; false after one. */
-static bool
-event_render(CaptureEntry *entry, Relation relation, TupleTableSlot *slot,
-			 Jsonb **body, int64 *hash, ErrorData **error)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool ok = true;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		event_run(entry, relation, slot, context, body, hash);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		*error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		ok = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-
-	/* a cancel or a timeout is about the statement, not about the row */
-	if (!ok && ERRCODE_TO_CATEGORY((*error)->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
-		ReThrowError(*error);
-	return ok;
-}
 
 /* As the owner: reading a literal may run the owner's code already, a domain's check for one. */
 static void
@@ -193,12 +168,15 @@ event_plan(CaptureEntry *entry)
 	entry->event = plan;
 }
 
+/* An attempt, because an error must not become the user's. */
 static void
-event_run(CaptureEntry *entry, Relation relation, TupleTableSlot *slot,
-		  MemoryContext context, Jsonb **body, int64 *hash)
+event_render(void *arg)
 {
+	EventRendering *it = arg;
+	CaptureEntry *entry = it->entry;
+	MemoryContext context = CurrentMemoryContext;
 	IdentityScope scope;
-	Datum		values[2] = {PointerGetDatum(&slot->tts_tid), ObjectIdGetDatum(RelationGetRelid(relation))};
+	Datum		values[2] = {PointerGetDatum(&it->slot->tts_tid), ObjectIdGetDatum(RelationGetRelid(it->relation))};
 	bool		isnull;
 
 	/*
@@ -221,9 +199,9 @@ event_run(CaptureEntry *entry, Relation relation, TupleTableSlot *slot,
 		Datum		row = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 		MemoryContext previous = MemoryContextSwitchTo(context);
 
-		*body = DatumGetJsonbPCopy(row);
+		it->body = DatumGetJsonbPCopy(row);
 		MemoryContextSwitchTo(previous);
-		*hash = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
+		it->hash = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
 	}
 	SPI_finish();
 	identity_leave(&scope);

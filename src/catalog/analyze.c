@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "access/nbtree.h"
 #include "access/relation.h"
 #include "catalog/analyze.h"
 #include "catalog/namespace.h"
@@ -31,6 +32,7 @@
 #include "utils/regproc.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
+#include "utils/typcache.h"
 
 /* What is being parsed, for the error context. */
 typedef struct ParsedText
@@ -195,6 +197,19 @@ sync_source_query(SyncSource *source, List *targets, Node *condition)
 				 errmsg("the source of a sync may not be a temporary relation"),
 				 errhint("A sync outlives the session: use a permanent table.")));
 	return query;
+}
+
+bool
+equal_is_same(Oid type, Oid collation)
+{
+	TypeCacheEntry *entry = lookup_type_cache(type, TYPECACHE_BTREE_OPFAMILY);
+	Oid			function;
+
+	if (!OidIsValid(entry->btree_opf))
+		return false;
+	function = get_opfamily_proc(entry->btree_opf, entry->btree_opintype, entry->btree_opintype, BTEQUALIMAGE_PROC);
+	return OidIsValid(function) &&
+		DatumGetBool(OidFunctionCall1Coll(function, collation, ObjectIdGetDatum(entry->btree_opintype)));
 }
 
 List *

@@ -45,6 +45,12 @@ extern Query *sync_source_query(SyncSource *source, List *targets, Node *conditi
 /* Names of the primary key's columns of a relation (char *), NIL if there is none. */
 extern List *relation_primary_key(Oid relation);
 
+/*
+ * Are values of that type that are equal the same, as btree asks before it keeps
+ * one copy of them?  Not 1 day and 24:00, nor A and a of citext.
+ */
+extern bool equal_is_same(Oid type, Oid collation);
+
 /* "a, b, c" of a list of String, for hints. */
 extern char *name_list(const List *names);
 

@@ -9,7 +9,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/nbtree.h"
+#include "catalog/analyze.h"
 #include "catalog/pg_operator.h"
 #include "core/identity.h"
 #include "deliver/engine.h"
@@ -34,20 +34,6 @@ operator_text(Oid operator)
 					quote_identifier(get_namespace_name(form->oprnamespace)), NameStr(form->oprname));
 	ReleaseSysCache(tuple);
 	return text;
-}
-
-/* As btree asks before it keeps one copy of equal values. */
-static bool
-equal_is_same(Oid type, Oid collation)
-{
-	TypeCacheEntry *entry = lookup_type_cache(type, TYPECACHE_BTREE_OPFAMILY);
-	Oid			function;
-
-	if (!OidIsValid(entry->btree_opf))
-		return false;
-	function = get_opfamily_proc(entry->btree_opf, entry->btree_opintype, entry->btree_opintype, BTEQUALIMAGE_PROC);
-	return OidIsValid(function) &&
-		DatumGetBool(OidFunctionCall1Coll(function, collation, ObjectIdGetDatum(entry->btree_opintype)));
 }
 
 static char *

@@ -5,25 +5,28 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "core/attempt.h"
 #include "core/errors.h"
 #include "deliver/engine.h"
 #include "utils/errcodes.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
+
+static void
+keep_error(DeliverError *error, ErrorData *data)
+{
+	error->sqlstate = data->sqlerrcode;
+	strlcpy(error->message, data->message ? data->message : "unknown error", sizeof(error->message));
+	FreeErrorData(data);
+}
 
 /* Copies the error being caught and forgets it; the caller then aborts. */
 static void
 take_error(DeliverError *error, MemoryContext context)
 {
-	ErrorData  *data;
-
 	MemoryContextSwitchTo(context);
-	data = CopyErrorData();
+	keep_error(error, CopyErrorData());
 	FlushErrorState();
-	error->sqlstate = data->sqlerrcode;
-	strlcpy(error->message, data->message ? data->message : "unknown error", sizeof(error->message));
-	FreeErrorData(data);
 }
 
 bool
@@ -60,27 +63,11 @@ deliver_transaction(DeliverWork work, void *arg, DeliverError *error)
 bool
 deliver_subtransaction(DeliverWork work, void *arg, DeliverError *error)
 {
-	MemoryContext caller = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool done = false;
+	ErrorData  *data = attempt(work, arg);
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(caller);
-	PG_TRY();
-	{
-		work(arg);
-		ReleaseCurrentSubTransaction();
-		done = true;
-	}
-	PG_CATCH();
-	{
-		take_error(error, caller);
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(caller);
-	CurrentResourceOwner = owner;
-	return done;
+	if (data != NULL)
+		keep_error(error, data);
+	return data == NULL;
 }
 
 bool

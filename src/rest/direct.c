@@ -9,10 +9,10 @@
  */
 #include "postgres.h"
 
-#include "access/nbtree.h"
 #include "access/stratnum.h"
 #include "access/sysattr.h"
 #include "access/table.h"
+#include "catalog/analyze.h"
 #include "catalog/pg_type.h"
 #include "commands/explain.h"
 #include "core/compat.h"
@@ -206,15 +206,13 @@ direct_value(const DirectPlan *work, List *quals, Form_pg_attribute attribute, b
 }
 
 /*
- * Of the type's own order, whose equal values are the same, as btree asks
- * before it keeps one copy of them: 1 day and 24:00 are equal, and two keys.
+ * Of the type's own order, whose equal values are the same.
  * Numbers are one key in JSON, however many zeros follow; characters are padded.
  */
 static bool
 direct_is_equality(Oid operator, Oid type, Oid collation)
 {
 	TypeCacheEntry *entry = lookup_type_cache(type, TYPECACHE_BTREE_OPFAMILY);
-	Oid			same;
 
 	if (!OidIsValid(entry->btree_opf) ||
 		get_op_opfamily_strategy(operator, entry->btree_opf) != BTEqualStrategyNumber)
@@ -223,9 +221,7 @@ direct_is_equality(Oid operator, Oid type, Oid collation)
 		return true;
 	if (type == BPCHAROID)
 		return get_collation_isdeterministic(collation);
-	same = get_opfamily_proc(entry->btree_opf, entry->btree_opintype, entry->btree_opintype, BTEQUALIMAGE_PROC);
-	return OidIsValid(same) &&
-		DatumGetBool(OidFunctionCall1Coll(same, collation, ObjectIdGetDatum(entry->btree_opintype)));
+	return equal_is_same(type, collation);
 }
 
 /* (a, b) = (SELECT ...) is computed by a junk column of the plan. */

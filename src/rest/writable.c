@@ -11,6 +11,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "commands/explain.h"
+#include "core/attempt.h"
 #include "core/compat.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/appendinfo.h"
@@ -18,7 +19,6 @@
 #include "rest/rest.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 
 bool
 rest_is_key(const Connector *connector, const char *column)
@@ -74,6 +74,20 @@ writable_possible(const Connector *connector)
 	return possible;
 }
 
+typedef struct Updatable
+{
+	Oid			relation;
+	int			possible;
+} Updatable;
+
+static void
+updatable_work(void *arg)
+{
+	Updatable  *it = arg;
+
+	it->possible = writable_possible(connector_load(it->relation, CurrentMemoryContext));
+}
+
 /*
  * Asked for every table by information_schema, which must not fail because one
  * definition is broken: who cannot be written to says so when it is tried.  A
@@ -82,35 +96,18 @@ writable_possible(const Connector *connector)
 static int
 writable_updatable(Relation relation)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile int possible = 1 << CMD_INSERT | 1 << CMD_UPDATE | 1 << CMD_DELETE;
-	ErrorData  *volatile error = NULL;
+	Updatable	it = {RelationGetRelid(relation), 1 << CMD_INSERT | 1 << CMD_UPDATE | 1 << CMD_DELETE};
+	ErrorData  *error;
 
 	if (IsInParallelMode())
-		return writable_possible(connector_load(RelationGetRelid(relation), context));
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
 	{
-		possible = writable_possible(connector_load(RelationGetRelid(relation), context));
-		ReleaseCurrentSubTransaction();
+		updatable_work(&it);
+		return it.possible;
 	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-
-	/* a cancel or a timeout is about the statement; whoever catches it must not find our subtransaction open */
-	if (error != NULL && ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION)
+	error = attempt(updatable_work, &it);
+	if (error != NULL && attempt_was_cancelled(error))
 		ReThrowError(error);
-	return possible;
+	return it.possible;
 }
 
 void

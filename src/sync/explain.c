@@ -7,13 +7,13 @@
 
 #include "access/xact.h"
 #include "connector/connector.h"
+#include "core/attempt.h"
 #include "core/compat.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "sync/verbs.h"
 #include "utils/builtins.h"
-#include "utils/resowner.h"
 #include "utils/tuplestore.h"
 
 static void plan_and_forget(const Sync *sync, RunCounts *counts);
@@ -54,30 +54,26 @@ activate_explain(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+typedef struct PlanWork
+{
+	const Sync *sync;
+	RunCounts  *counts;
+} PlanWork;
+
+static void
+plan_work(void *arg)
+{
+	PlanWork   *plan = arg;
+
+	run_execute(plan->sync, 0, false, plan->counts);
+}
+
 static void
 plan_and_forget(const Sync *sync, RunCounts *counts)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
+	PlanWork	plan = {sync, counts};
+	ErrorData  *error = attempt_and_forget(plan_work, &plan);
 
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		run_execute(sync, 0, false, counts);
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-	}
-	PG_END_TRY();
-	RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-
-	/* out of the subtransaction: in it, the error would leave the session in an aborted block */
 	if (error)
 		ReThrowError(error);
 }

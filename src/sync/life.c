@@ -8,6 +8,7 @@
 #include "capture/capture.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_type.h"
+#include "core/attempt.h"
 #include "core/compat.h"
 #include "core/shared.h"
 #include "executor/spi.h"
@@ -17,7 +18,6 @@
 #include "sync/verbs.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/resowner.h"
 
 #define TARGET_PREFIX "target:"
 
@@ -162,40 +162,29 @@ redeclare_all(int64 pending)
 					list_length(syncs), (long long) pending)));
 }
 
+static void
+redeclare_work(void *arg)
+{
+	Sync	   *sync = arg;
+	IdentityScope scope;
+	Oid			type = INT8OID;
+	Datum		id = Int64GetDatum(sync->id);
+
+	sync_enter_owner(sync, &scope);
+	SPI_connect();
+	SPI_execute_with_args(psprintf("SELECT %s.activate_sync(name, source, target, key, map, mode, capture, schedule, options)"
+								   " FROM activate.sync WHERE id = $1",
+								   quote_identifier(identity_extension_schema())),
+						  1, &type, &id, NULL, false, 0);
+	SPI_finish();
+	sync_leave_owner(sync, &scope);
+}
+
 /* What cannot be declared any more is paused with the reason; the others go on. */
 static void
 redeclare(Sync *sync)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	IdentityScope scope;
-	Oid			type = INT8OID;
-	Datum		id = Int64GetDatum(sync->id);
-	ErrorData  *volatile error = NULL;
-
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		sync_enter_owner(sync, &scope);
-		SPI_connect();
-		SPI_execute_with_args(psprintf("SELECT %s.activate_sync(name, source, target, key, map, mode, capture, schedule, options)"
-									   " FROM activate.sync WHERE id = $1",
-									   quote_identifier(identity_extension_schema())),
-							  1, &type, &id, NULL, false, 0);
-		SPI_finish();
-		sync_leave_owner(sync, &scope);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
+	ErrorData  *error = attempt(redeclare_work, sync);
 
 	if (error == NULL)
 		return;

@@ -13,6 +13,7 @@
 #include "capture/capture.h"
 #include "catalog/pg_type.h"
 #include "catalog/progress.h"
+#include "core/attempt.h"
 #include "core/compat.h"
 #include "core/own.h"
 #include "load/load.h"
@@ -20,7 +21,6 @@
 #include "sync/verbs.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 static int64 run_start(const Sync *sync);
 static void run_finish(int64 run, const RunCounts *counts, const char *error);
@@ -122,41 +122,39 @@ activate_run_execute(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+typedef struct RunWork
+{
+	const Sync *sync;
+	int64		run;
+	bool		queued;
+	RunCounts  *counts;
+} RunWork;
+
+static void
+run_work(void *arg)
+{
+	RunWork    *work = arg;
+
+	if (work->queued && work->sync->kind != SYNC_TO_API)
+		load_queued(work->sync, work->run, work->counts);
+	else
+		run_execute(work->sync, work->run, false, work->counts);
+}
+
 /* False, with the reason, if the sync must be paused: something it needs is gone or forbidden. */
 static bool
 run_attempt(const Sync *sync, int64 run, bool queued, RunCounts *counts, char **refused)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
+	RunWork		work = {sync, run, queued, counts};
+	ErrorData  *error;
 
 	*refused = sync_gone_reason(sync);
 	if (*refused)
 		return false;
-
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		if (queued && sync->kind != SYNC_TO_API)
-			load_queued(sync, run, counts);
-		else
-			run_execute(sync, run, false, counts);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		if (error->sqlerrcode != ERRCODE_INSUFFICIENT_PRIVILEGE)
-			PG_RE_THROW();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-
-	if (error)
+	error = attempt(run_work, &work);
+	if (error != NULL && error->sqlerrcode != ERRCODE_INSUFFICIENT_PRIVILEGE)
+		ReThrowError(error);
+	if (error != NULL)
 		*refused = error->message;
 	return error == NULL;
 }
