@@ -49,7 +49,7 @@ activate.http_timeout = '60s'
 activate.render_timeout = '60s'
 authentication_timeout = '5min'
 EOF
-export ACTIVATE_SLOWNESS=20 PG_TEST_TIMEOUT_DEFAULT="${PG_TEST_TIMEOUT_DEFAULT:-900}" PGCTLTIMEOUT=900
+export PG_TEST_TIMEOUT_DEFAULT="${PG_TEST_TIMEOUT_DEFAULT:-900}" PGCTLTIMEOUT=900
 
 sh test/check.sh 2>&1 | tee check.log
 

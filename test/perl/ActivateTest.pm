@@ -18,7 +18,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes ();
 
-our @EXPORT = qw(activate_node delivered kill_hard pending same_rows seconds sql_literal worker_pids);
+our @EXPORT = qw(activate_node delivered kill_hard pending same_rows sql_literal stops_fast worker_pids);
 
 # A psql that finds the server in crash recovery may be gone before IPC::Run has
 # written the query to it, and IPC::Run dies of that.  Nothing was executed: again.
@@ -119,12 +119,12 @@ sub kill_hard
 	die "process $pid is still there\n";
 }
 
-# A limit of time; where a hunt slows the server down, as many times longer.
-sub seconds
+# Stops the server.  pg_ctl waits a minute; what hangs, hangs for longer.
+sub stops_fast
 {
-	my ($limit) = @_;
+	my ($node, $name) = @_;
 
-	return $limit * ($ENV{ACTIVATE_SLOWNESS} // 1);
+	return Test::More::ok($node->stop('fast', fail_ok => 1), $name);
 }
 
 # Process ids of our background workers, all or of a kind ('deliver', 'runner', ...).
