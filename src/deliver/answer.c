@@ -39,6 +39,8 @@ deliver_receive(HttpRequest *request)
 	answered.answers = palloc0(sizeof(RowAnswer) * call->n);
 	answered.retry_after_ms = -1;
 	read_answer(&answered);
+	if (request->outcome == HTTP_ANSWERED)
+		deliver_target_answered(call->target);
 	note_target(&answered);
 	deliver_target_quota(call->target, connector_quota(request));
 

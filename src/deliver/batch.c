@@ -35,6 +35,7 @@ deliver_send(TimestampTz now)
 	bool		any = false;
 	bool		progress = engine->enabled && engine->send_rest_until <= now;
 
+	deliver_targets_count(now);
 	while (progress && connection_free())
 	{
 		dlist_node *last;
@@ -171,9 +172,7 @@ submit_call(DeliverCall *call)
 	call->sent_at = clock_now();
 	call->probe = call->target->state != TARGET_UP;
 	call->target->probing |= call->probe;
-	call->target->in_flight++;
-	call->target->requests++;
-	call->target->unpublished = true;
+	deliver_target_called(call->target, call->sent_at);
 	dlist_push_tail(&engine->young, &call->node);
 	engine->nyoung++;
 	http_pool_submit(engine->pool, call->request);

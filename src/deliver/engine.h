@@ -54,6 +54,8 @@ typedef struct DeliverTarget
 	bool		probing;		/* the one call of a target that is not up */
 	int			in_flight;
 	int			stalled;		/* of these, unanswered for long */
+	TimestampTz called_at;		/* the last time */
+	TimestampTz heard_at;		/* when it answered last, or the first of those in flight was sent */
 	int			backoff;		/* probes that failed in a row */
 	int			failed;			/* calls that failed since one succeeded */
 	uint32		failed_key;		/* hash of the first of them */
@@ -267,6 +269,8 @@ typedef struct DeliverEngine
 	dlist_head	all_syncs;		/* the same, to go through across transactions */
 	HTAB	   *targets_by_key;
 	dlist_head	targets;
+	int			nactive;		/* of these, called lately */
+	TimestampTz next_count;		/* of nactive */
 	dlist_head	young;			/* calls in flight, oldest first */
 	dlist_head	stalled;
 	int			nyoung;
@@ -439,7 +443,10 @@ extern int64 deliver_next_seq(void);
 
 /* target.c */
 extern DeliverTarget *deliver_target_get(Oid server, Oid userid, const char *name);
+extern void deliver_targets_count(TimestampTz now);
 extern bool deliver_target_ready(const DeliverTarget *target, TimestampTz now);
+extern void deliver_target_called(DeliverTarget *target, TimestampTz now);
+extern void deliver_target_answered(DeliverTarget *target);
 extern void deliver_target_succeeded(DeliverTarget *target);
 extern bool deliver_target_failed(DeliverTarget *target, const DeliverCall *call, const char *reason);
 extern void deliver_target_outage(DeliverTarget *target, bool probe, const char *reason);

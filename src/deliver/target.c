@@ -69,6 +69,38 @@ deliver_target_get(Oid server, Oid userid, const char *name)
 	return *place;
 }
 
+/* How many targets share the connections: those called within the last second, looked at now and then. */
+void
+deliver_targets_count(TimestampTz now)
+{
+	dlist_iter	iter;
+
+	if (now < engine->next_count)
+		return;
+	engine->next_count = now + DELIVER_STALL_US;
+	engine->nactive = 0;
+	dlist_foreach(iter, &engine->targets)
+	{
+		DeliverTarget *target = dlist_container(DeliverTarget, node, iter.cur);
+
+		if (target->in_flight > 0 || now - target->called_at < USECS_PER_SEC)
+			engine->nactive++;
+	}
+}
+
+/*
+ * A target that has not answered for a while gets no more than its share of all
+ * connections, so that many of that kind leave room for the others, and for one
+ * that comes.  One that is alone may have what there is.
+ */
+static bool
+has_its_share(const DeliverTarget *target, TimestampTz now)
+{
+	if (target->in_flight == 0 || now - target->heard_at < DELIVER_STALL_US || engine->nactive <= 1)
+		return false;
+	return target->in_flight >= (deliver_connections + deliver_stalled_connections) / (engine->nactive + 1);
+}
+
 /* May one more call go out? */
 bool
 deliver_target_ready(const DeliverTarget *target, TimestampTz now)
@@ -76,8 +108,26 @@ deliver_target_ready(const DeliverTarget *target, TimestampTz now)
 	if (target->paused)
 		return false;
 	if (target->state == TARGET_UP)
-		return target->stalled < DELIVER_STALLED_PER_TARGET;
+		return target->stalled < DELIVER_STALLED_PER_TARGET && !has_its_share(target, now);
 	return !target->probing && now >= target->next_probe;
+}
+
+void
+deliver_target_called(DeliverTarget *target, TimestampTz now)
+{
+	if (target->in_flight == 0)
+		target->heard_at = now;
+	target->called_at = now;
+	target->in_flight++;
+	target->requests++;
+	target->unpublished = true;
+}
+
+/* Whatever it said. */
+void
+deliver_target_answered(DeliverTarget *target)
+{
+	target->heard_at = clock_now();
 }
 
 /* Microseconds; full jitter: from 0, so that rows that failed together do not come back together. */

@@ -167,6 +167,22 @@ sql("ALTER SYSTEM RESET activate.stalled_connections; SELECT pg_reload_conf()");
 sql("INSERT INTO fine SELECT i, 'y' FROM generate_series(3001, 3100) i");
 ok(delivered($node, 'fine'), 'with more of them another target is served again');
 
+# ... also when there are many of them: each has its share, and there is room for one more
+sql("ALTER SYSTEM SET activate.stalled_connections = 24; ALTER SYSTEM SET activate.http_timeout = '10min'; SELECT pg_reload_conf(); SELECT activate_pause('down')");
+$crm->heal;
+declare("silent$_", $crm) for 1 .. 8;
+$crm->control({ fault => 'hang', path => '/hook/silent' });
+$node->restart;
+sql(join ';', 'BEGIN', (map { "INSERT INTO silent$_ SELECT i, 'z' FROM generate_series(1, 20) i" } 1 .. 8), 'COMMIT');
+ok($node->poll_query_until('postgres', "SELECT min(in_flight) >= 2 FROM activate.stat_target WHERE name LIKE 'silent%'"), 'eight targets hang');
+sql("INSERT INTO fine SELECT i, 'x' FROM generate_series(4001, 4500) i");
+ok(delivered($node, 'fine'), 'the ninth does not');
+is(sql("SELECT max(in_flight) < 8 FROM activate.stat_target WHERE name LIKE 'silent%'"), 't', 'none of them has more than a share');
+sql("ALTER SYSTEM RESET activate.stalled_connections; ALTER SYSTEM RESET activate.http_timeout; SELECT pg_reload_conf()");
+sql("SELECT activate_drop('silent$_')") for 1 .. 8;
+$crm->heal;
+$node->restart;
+
 # paused by an operator
 sql("SELECT activate_pause('target:fine'); UPDATE fine SET v = 'p' WHERE id = 1");
 ok(reaches('fine', 'paused'), 'a paused target');
