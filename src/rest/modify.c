@@ -75,15 +75,26 @@ modify_find_junk(ModifyState *state, List *targets)
 	state->old_row = ExecFindJunkAttributeInTlist(targets, "wholerow");
 }
 
+static Bitmapset *
+modify_assigned(List *attnums)
+{
+	Bitmapset  *assigned = NULL;
+	ListCell   *cell;
+
+	foreach(cell, attnums)
+		assigned = bms_add_member(assigned, lfirst_int(cell) - FirstLowInvalidHeapAttributeNumber);
+	return assigned;
+}
+
 static ModifyState *
-modify_begin_update(ModifyTableState *mtstate, ResultRelInfo *rinfo)
+modify_begin_update(ModifyTableState *mtstate, ResultRelInfo *rinfo, List *assigned)
 {
 	EState	   *estate = mtstate->ps.state;
 	Relation	relation = rinfo->ri_RelationDesc;
 	ModifyState *state = palloc0(sizeof(ModifyState));
 	Bitmapset  *given;
 
-	state->assigned = bms_copy(ExecGetAllUpdatedCols(rinfo, estate));
+	state->assigned = modify_assigned(assigned);
 	state->triggers = rinfo->ri_TrigDesc != NULL && rinfo->ri_TrigDesc->trig_update_before_row;
 	given = bms_copy(state->assigned);
 	if (state->triggers)
@@ -136,7 +147,7 @@ modify_begin(ModifyTableState *mtstate, ResultRelInfo *rinfo, List *fdw_private,
 	}
 	old = MemoryContextSwitchTo(estate->es_query_cxt);
 	if (mtstate->operation == CMD_UPDATE)
-		state = modify_begin_update(mtstate, rinfo);
+		state = modify_begin_update(mtstate, rinfo, fdw_private);
 	else
 	{
 		state = palloc0(sizeof(ModifyState));
@@ -279,9 +290,7 @@ static void
 modify_explain(ModifyTableState *mtstate, ResultRelInfo *rinfo, List *fdw_private,
 			   int subplan, ExplainState *es)
 {
-	rest_explain_intent(rinfo->ri_RelationDesc, mtstate->operation,
-						mtstate->operation == CMD_UPDATE ? ExecGetAllUpdatedCols(rinfo, mtstate->ps.state) : NULL,
-						"", es);
+	rest_explain_intent(rinfo->ri_RelationDesc, mtstate->operation, modify_assigned(fdw_private), "", es);
 }
 
 void

@@ -15,6 +15,8 @@
 #include "core/compat.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/appendinfo.h"
+#include "optimizer/inherit.h"
+#include "optimizer/pathnode.h"
 #include "parser/parsetree.h"
 #include "rest/rest.h"
 #include "utils/builtins.h"
@@ -202,6 +204,24 @@ writable_reads(const ModifyTable *plan)
 	return !IsA(outerPlan(plan), Result) || outerPlan(outerPlan(plan)) != NULL;
 }
 
+/*
+ * Attribute numbers of what an UPDATE assigns, generated columns that follow
+ * among them.  Here, because the executor is asked for them too late: it finds
+ * them out after BeginForeignModify, and must not be made to do so twice.
+ */
+static List *
+writable_assigned(PlannerInfo *root, Index relation)
+{
+	Bitmapset  *columns = get_rel_all_updated_cols(root, find_base_rel(root, relation));
+	List	   *assigned = NIL;
+	int			column = -1;
+
+	while ((column = bms_next_member(columns, column)) >= 0)
+		assigned = lappend_int(assigned, column + FirstLowInvalidHeapAttributeNumber);
+	return assigned;
+}
+
+/* The plan's fdw_private: writable_assigned() of an UPDATE. */
 static List *
 writable_plan(PlannerInfo *root, ModifyTable *plan, Index result_relation, int subplan)
 {
@@ -221,7 +241,7 @@ writable_plan(PlannerInfo *root, ModifyTable *plan, Index result_relation, int s
 						 " To assign a column of the key, row triggers, stored generated columns and views with CHECK OPTION need to read.",
 						 rest_key_text(connector))));
 	table_close(relation, NoLock);
-	return NIL;
+	return plan->operation == CMD_UPDATE ? writable_assigned(root, result_relation) : NIL;
 }
 
 /* A column that is never sent cannot be assigned; those of the key are looked at row by row. */
