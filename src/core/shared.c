@@ -283,6 +283,20 @@ shared_xact_callback(XactEvent event, void *arg)
 	}
 }
 
+const char *
+shared_target_state_name(SharedTargetState state)
+{
+	static const char *const names[] = {
+		[TARGET_UP] = "up",
+		[TARGET_DOWN] = "down",
+		[TARGET_AUTH] = "auth",
+		[TARGET_THROTTLED] = "throttled",
+		[TARGET_PAUSED] = "paused",
+	};
+
+	return names[state];
+}
+
 /* Called when the transaction has committed: must not fail. */
 static void
 shared_announce(void)

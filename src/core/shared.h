@@ -106,6 +106,9 @@ extern void shared_init(void);
 /* NULL when the library was not preloaded. */
 extern SharedMemory *shared_memory(void);
 
+/* As activate.stat_target says it. */
+extern const char *shared_target_state_name(SharedTargetState state);
+
 /* This database's slot; create: take a free one (NULL if none is left). */
 extern SharedDatabase *shared_database(Oid dboid, bool create);
 

@@ -66,6 +66,7 @@ typedef struct DeliverTarget
 	char		reason[128];
 	int			slot;			/* in shared memory; -1: none was free */
 	bool		unpublished;
+	bool		unannounced;	/* its state has changed */
 	dlist_head	syncs;
 	dlist_node	node;			/* in engine->targets, round robin */
 } DeliverTarget;
@@ -271,6 +272,7 @@ typedef struct DeliverEngine
 	dlist_head	targets;
 	int			nactive;		/* of these, called lately */
 	TimestampTz next_count;		/* of nactive */
+	bool		unannounced;	/* one of them is */
 	dlist_head	young;			/* calls in flight, oldest first */
 	dlist_head	stalled;
 	int			nyoung;
@@ -458,6 +460,9 @@ extern void deliver_target_probe_now(DeliverTarget *target);
 extern void deliver_targets_publish(void);
 extern void deliver_targets_prune(void);
 extern int64 deliver_backoff_us(int step, bool full_jitter);
+
+/* announce.c */
+extern void deliver_targets_announce(void);
 
 /* owner.c: the code of a sync's owner */
 typedef struct DeliverOwner

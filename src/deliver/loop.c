@@ -72,6 +72,7 @@ deliver_main(int slot, int deliverers)
 		more = deliver_claim(now);
 		more |= deliver_send(now) && deliver_claim(now);
 		report(now);
+		deliver_targets_announce();
 		deliver_flush(clock_now());
 		(void) http_pool_turn(engine->pool, more ? 0 : time_to_wait(clock_now()));
 		while ((request = http_pool_next(engine->pool)) != NULL)

@@ -28,6 +28,7 @@
 static const char *const state_names[] = {"up", "down", "unauthorized", "throttled"};
 
 static void target_change(DeliverTarget *target, SharedTargetState state, const char *reason);
+static void target_changed(DeliverTarget *target);
 static void target_publish(DeliverTarget *target);
 static void targets_withdraw(int code, Datum arg);
 
@@ -254,6 +255,15 @@ deliver_target_quota(DeliverTarget *target, int64 quota)
 	target->unpublished = true;
 }
 
+static void
+target_changed(DeliverTarget *target)
+{
+	target->since = clock_now();
+	target->unpublished = true;
+	target->unannounced = engine->unannounced = true;
+	engine->next_report = 0;
+}
+
 /* By an operator; what is in flight finishes. */
 void
 deliver_target_pause(DeliverTarget *target, bool paused)
@@ -263,9 +273,7 @@ deliver_target_pause(DeliverTarget *target, bool paused)
 	ereport(LOG,
 			(errmsg("activate: target \"%s\" is %s", target->name, paused ? "paused" : "resumed")));
 	target->paused = paused;
-	target->since = clock_now();
-	target->unpublished = true;
-	engine->next_report = 0;
+	target_changed(target);
 }
 
 /* Its mapping or server has changed: that may have been the cause. */
@@ -289,11 +297,9 @@ target_change(DeliverTarget *target, SharedTargetState state, const char *reason
 		ereport(LOG,
 				(errmsg("activate: target \"%s\" is %s: %s", target->name, state_names[state], reason)));
 	target->state = state;
-	target->since = clock_now();
 	target->next_probe = 0;
 	strlcpy(target->reason, reason, sizeof(target->reason));
-	target->unpublished = true;
-	engine->next_report = 0;
+	target_changed(target);
 
 	/* it may take long: what was rendered is rendered again then */
 	if (state == TARGET_DOWN || state == TARGET_AUTH)

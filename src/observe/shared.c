@@ -21,14 +21,6 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
-static const char *const state_names[] = {
-	[TARGET_UP] = "up",
-	[TARGET_DOWN] = "down",
-	[TARGET_AUTH] = "auth",
-	[TARGET_THROTTLED] = "throttled",
-	[TARGET_PAUSED] = "paused",
-};
-
 ACTIVATE_FUNCTION(activate_shared_runs);
 ACTIVATE_FUNCTION(activate_shared_targets);
 
@@ -82,7 +74,7 @@ put_target(ReturnSetInfo *result, const SharedTarget *target)
 
 	values[0] = ObjectIdGetDatum(target->server);
 	values[1] = ObjectIdGetDatum(target->userid);
-	values[2] = CStringGetTextDatum(state_names[target->state]);
+	values[2] = CStringGetTextDatum(shared_target_state_name(target->state));
 	values[3] = TimestampTzGetDatum(target->since);
 	nulls[3] = target->since == 0;
 	values[4] = TimestampTzGetDatum(target->next_probe);

@@ -24,6 +24,23 @@ sub lines
 
 sub fill { sql("UPDATE t SET v = '$_[0]'"); }
 
+# The next so many notifications.
+my $listener = $node->background_psql('postgres');
+my $heard    = $listener->query_safe('LISTEN activate');
+sub told
+{
+	my ($n) = @_;
+	my $until = time + $PostgreSQL::Test::Utils::timeout_default;
+	my @told;
+
+	do
+	{
+		$heard .= $listener->query_safe('SELECT 1');
+		push @told, $1 while $heard =~ s/notification "activate" with payload "([^\n]*)" received//;
+	} until (@told >= $n || time > $until);
+	return @told;
+}
+
 sub target_is
 {
 	my ($state) = @_;
@@ -53,6 +70,7 @@ my @lines = lines();
 is(scalar(grep { /is down/ } @lines), 1, 'down: one line');
 is(scalar(grep { /is up again/ } @lines), 1, 'up: one line');
 is(scalar @lines, 2, 'and no other');
+is_deeply([ told(2) ], [ '{"target": "hook", "state": "down"}', '{"target": "hook", "state": "up"}' ], 'who listens is told the same');
 
 $crm->control({ fault => 'status', path => '/hook', status => 401 });
 fill('auth');
@@ -73,5 +91,6 @@ sql('ALTER TABLE t RENAME COLUMN v TO w; ALTER TABLE t DROP COLUMN w; UPDATE t S
 ok($node->poll_query_until('postgres', "SELECT paused FROM activate.sync WHERE name = 't'"), 'a column is gone: the sync is paused');
 is(scalar(grep { /sync "t" is paused/ } split /\n/, substr(slurp_file($node->logfile), $from)), 1, 'one line');
 
+$listener->quit;
 $node->stop('fast');
 done_testing();
