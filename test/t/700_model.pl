@@ -1,6 +1,6 @@
 # Random operations against a model of SEMANTICS 1 that is a few lines long: whatever happens to rows, transactions,
 # declarations, targets and the server, in the end each target holds what its mode says.
-# MODEL_SEED=n repeats the operations of a run.
+# The operations are those of MODEL_SEED, the same each time unless another is given; their timing never is.
 use strict;
 use warnings;
 
@@ -8,7 +8,7 @@ use ActivateTest;
 use JSON::PP ();
 use Test::More;
 
-my $seed = $ENV{MODEL_SEED} // time % 1_000_000;
+my $seed = $ENV{MODEL_SEED} // 1;
 my $operations = 300;
 srand $seed;
 note "MODEL_SEED=$seed";
