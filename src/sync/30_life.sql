@@ -42,6 +42,26 @@ END;
 COMMENT ON FUNCTION activate._unreject(bigint, bigint[]) IS 'private: takes dead letters away, to be sent again';
 REVOKE ALL ON FUNCTION activate._unreject(bigint, bigint[]) FROM PUBLIC;
 
+-- What the target was sent from a moment on: rows as they are now, and what was deleted there.  Of
+-- the latter _sent knows nothing any more: it perhaps holds them again.
+CREATE FUNCTION activate._replay(sync bigint, since timestamptz) RETURNS TABLE (key jsonb, op "char")
+LANGUAGE sql
+BEGIN ATOMIC
+	WITH deleted AS (
+		SELECT DISTINCT r.key
+		  FROM activate.receipt r JOIN activate.sync s ON s.id = r.sync AND s.mode IN ('mirror', 'replace')
+		 WHERE r.sync = _replay.sync AND r.sent_at >= since AND r.op = 'delete' AND r.outcome IN ('delivered', 'warned')),
+	held AS (
+		INSERT INTO activate._sent (sync, key, seq, sent_at)
+		SELECT _replay.sync, d.key, 0, clock_timestamp() FROM deleted d
+		ON CONFLICT DO NOTHING RETURNING key)
+	SELECT t.key, 'c'::"char" FROM activate._sent t WHERE t.sync = _replay.sync AND t.sent_at >= since
+	UNION ALL
+	SELECT h.key, 'd'::"char" FROM held h;
+END;
+COMMENT ON FUNCTION activate._replay(bigint, timestamptz) IS 'private: keys whose messages went out since then, to be sent again';
+REVOKE ALL ON FUNCTION activate._replay(bigint, timestamptz) FROM PUBLIC;
+
 CREATE FUNCTION activate._adopt() RETURNS void
 LANGUAGE sql
 BEGIN ATOMIC
@@ -73,6 +93,11 @@ CREATE FUNCTION @extschema@.activate_retry(name text, filter text DEFAULT NULL) 
 LANGUAGE c AS 'MODULE_PATHNAME', 'activate_retry';
 COMMENT ON FUNCTION @extschema@.activate_retry(text, text) IS
 	'rejected rows back into the outbox, those that match a condition over activate.rejection; how many';
+
+CREATE FUNCTION @extschema@.activate_replay(name text, since timestamptz) RETURNS bigint
+LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'activate_replay';
+COMMENT ON FUNCTION @extschema@.activate_replay(text, timestamptz) IS
+	'sends again what was sent from that moment on, rows as they are now and deletes, to a target that has lost it; how many';
 
 CREATE FUNCTION @extschema@.activate_discard(name text, filter text DEFAULT NULL) RETURNS bigint
 LANGUAGE c AS 'MODULE_PATHNAME', 'activate_discard';

@@ -1,7 +1,7 @@
 /*
  * retry.c
- *	  activate_retry() and activate_discard(): dead letters back into the
- *	  outbox, intents out of it.
+ *	  activate_retry(), activate_replay() and activate_discard(): dead letters
+ *	  and what was sent back into the outbox, intents out of it.
  *
  * The filter is the caller's SQL, and runs as the caller over relations that
  * show the caller no more than may be seen.  It is parsed alone first: what
@@ -22,16 +22,19 @@
 
 static Datum matching_ids(const Sync *sync, const char *relation, char *filter);
 static char *filter_argument(FunctionCallInfo fcinfo);
-static int64 append_rejected(const Sync *sync, Datum ids);
+static int64 append_again(const Sync *sync, const char *sql, int nargs, const Oid *types, const Datum *values);
+static void notice_undelivered(const Sync *sync, int64 count);
 
 ACTIVATE_FUNCTION(activate_retry);
+ACTIVATE_FUNCTION(activate_replay);
 ACTIVATE_FUNCTION(activate_discard);
 
 Datum
 activate_retry(PG_FUNCTION_ARGS)
 {
 	Sync	   *sync = verb_sync_kept(fcinfo);
-	char	   *reason;
+	Oid			types[2] = {INT8OID, INT8ARRAYOID};
+	Datum		values[2];
 	int64		count;
 
 	if (sync->kind != SYNC_TO_API)
@@ -40,12 +43,41 @@ activate_retry(PG_FUNCTION_ARGS)
 				(errmsg("rejected rows of sync \"%s\" are looked at again by its next run", sync->name)));
 		PG_RETURN_INT64(0);
 	}
-	count = append_rejected(sync, matching_ids(sync, "activate.rejection", filter_argument(fcinfo)));
-	reason = sync_undelivered_reason(sync);
+	values[0] = Int64GetDatum(sync->id);
+	values[1] = matching_ids(sync, "activate.rejection", filter_argument(fcinfo));
+	count = append_again(sync, "SELECT key, op, body FROM activate._unreject($1, $2)", 2, types, values);
+	notice_undelivered(sync, count);
+	PG_RETURN_INT64(count);
+}
+
+/* To a target that has lost what it was sent, restored from a backup for instance. */
+Datum
+activate_replay(PG_FUNCTION_ARGS)
+{
+	Sync	   *sync = verb_sync_kept(fcinfo);
+	Oid			types[2] = {INT8OID, TIMESTAMPTZOID};
+	Datum		values[2] = {Int64GetDatum(sync->id), PG_GETARG_DATUM(1)};
+	int64		count;
+
+	if (sync->kind != SYNC_TO_API || sync->implicit || sync->mode == SYNC_APPEND || sync->nkeys == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot replay sync \"%s\"", sync->name),
+				 errdetail("What it sent is not kept."),
+				 errhint("Syncs to web APIs that have a key and another mode than \"append\" can be replayed; activate_run(..., full => true) sends every row of any sync.")));
+	count = append_again(sync, "SELECT key, op, NULL::pg_catalog.jsonb FROM activate._replay($1, $2)", 2, types, values);
+	notice_undelivered(sync, count);
+	PG_RETURN_INT64(count);
+}
+
+static void
+notice_undelivered(const Sync *sync, int64 count)
+{
+	char	   *reason = sync_undelivered_reason(sync);
+
 	if (count > 0 && reason)
 		ereport(NOTICE,
 				(errmsg("nothing of sync \"%s\" will be delivered for now: %s", sync->name, reason)));
-	PG_RETURN_INT64(count);
 }
 
 Datum
@@ -108,19 +140,17 @@ matching_ids(const Sync *sync, const char *relation, char *filter)
  * what was written to a foreign table, are what they were.
  */
 static int64
-append_rejected(const Sync *sync, Datum ids)
+append_again(const Sync *sync, const char *sql, int nargs, const Oid *types, const Datum *values)
 {
 	IdentityScope scope;
-	Oid			types[2] = {INT8OID, INT8ARRAYOID};
-	Datum		values[2] = {Int64GetDatum(sync->id), ids};
 	uint64		count;
 
 	SPI_connect();
 	identity_enter_extension(&scope);
-	SPI_execute_with_args("SELECT key, op, body FROM activate._unreject($1, $2)", 2, types, values, NULL, false, 0);
+	SPI_execute_with_args(sql, nargs, unconstify(Oid *, types), unconstify(Datum *, values), NULL, false, 0);
 	identity_leave(&scope);
 
-	/* each with the role that retries as its writer */
+	/* each with the role that asks for it as its writer */
 	count = SPI_processed;
 	for (uint64 i = 0; i < count; i++)
 	{

@@ -267,6 +267,28 @@ sql('DELETE FROM perhaps WHERE id = 1');
 ok(delivered($node, 'perhaps'), 'it is deleted');
 is($crm->hook_state('perhaps')->{syncs}{perhaps}{'{"id":1}'}{row}, undef, 'there, too');
 
+# a target that was restored from a backup is sent again what it got since
+declare('lost');
+sql("SELECT activate_sync('lost', 'lost', 'lost.change', mode => 'mirror', capture => 'trigger'); INSERT INTO lost SELECT i, 'a' FROM generate_series(1, 4) i");
+ok(delivered($node, 'lost'), 'four rows');
+my $backup = sql('SELECT clock_timestamp()');
+sql("INSERT INTO lost VALUES (5, 'a'); UPDATE lost SET v = 'b' WHERE id = 2; DELETE FROM lost WHERE id IN (1, 3)");
+ok(delivered($node, 'lost'), 'three more changes, and one that does not last');
+sql("INSERT INTO lost VALUES (3, 'c')");
+ok(delivered($node, 'lost'), 'a deleted row is back');
+my $before = @{ $crm->log('/hook/lost') };
+is(sql("BEGIN; SELECT activate_replay('lost', '$backup'); SELECT string_agg(concat_ws(' ', op, key ->> 'id'), ', ' ORDER BY key ->> 'id') FROM activate.outbox; ROLLBACK"),
+	"4\ndelete 1, change 2, change 3, change 5", 'activate_replay can be looked at');
+is(sql("SELECT activate_replay('lost', clock_timestamp())"), 0, 'nothing was sent since now');
+is(sql("SELECT activate_replay('lost', '$backup')"), 4, 'four keys were sent since');
+ok(delivered($node, 'lost'), 'again');
+my @again = map { JSON::PP::decode_json($_->{body}) } @{ $crm->log('/hook/lost') };
+is(join(', ', sort map { join ' ', $_->{key}{id}, $_->{op}, $_->{row} ? $_->{row}{v} : () } @again[ $before .. $#again ]),
+	'1 delete, 2 upsert b, 3 upsert c, 5 upsert a', 'rows as they are, and the delete');
+is(sql("SELECT count(*) FROM activate.sent t JOIN activate.sync s ON s.id = t.sync WHERE s.name = 'lost' AND t.key = '{\"id\": 1}'"), 0, 'which is then no more known');
+my ($code, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT activate_replay('events', '$backup')");
+like($err, qr/ERROR:  0A000: cannot replay sync "events"/, 'what is not kept cannot be replayed');
+
 # a setting of the database is seen by the process that is there
 declare('follow');
 my ($deliverer) = worker_pids($node, 'deliver');
