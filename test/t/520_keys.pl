@@ -98,14 +98,16 @@ subtest 'NULL and duplicate keys' => sub {
 subtest 'every type may be a key' => sub {
 	target('anykey');
 	sql(q{CREATE EXTENSION citext; CREATE TYPE mood AS ENUM ('sad', 'glad'); CREATE TYPE duo AS (a int, "b ""c" text);
-		CREATE DOMAIN positive AS numeric CHECK (VALUE > 0); CREATE DOMAIN label AS varchar(20);
-		CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)});
+		CREATE DOMAIN positive AS numeric CHECK (VALUE > 0); CREATE DOMAIN label AS varchar(20)});
+	# a server may be built without ICU
+	my $icu = sql("SELECT count(*) FROM pg_collation WHERE collprovider = 'i'") > 0;
+	sql(q{CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)}) if $icu;
 	my @kinds = (
 		[ 'int2', -7, 8 ], [ 'int4', 7, -8 ], [ 'int8', '9223372036854775807', 1 ], [ 'numeric', '1.50', '1e400' ],
 		[ 'numeric', 'NaN', '123456789012345678901234567890123456789012345678901234567890.10' ], [ 'numeric', 'Infinity', '-Infinity' ],
 		[ 'float8', '0.1', '1e300' ], [ 'float4', '0.1', 'NaN' ], [ 'boolean', 'true', 'false' ], [ 'uuid', 'A0000000-0000-0000-0000-00000000000F', '00000000-0000-0000-0000-000000000000' ],
 		[ 'text', qq{it's "quoted" \\ {} é€😀\ttab}, '' ], [ 'varchar(30)', 'null', '{"a": 1}' ], [ 'char(4)', 'ab', 'abcd' ], [ 'name', 'Na"me', 'x' ], [ 'label', 'x', 'y' ],
-		[ 'text COLLATE nocase', 'A', 'b' ], [ 'citext', 'A', 'b' ], [ 'bytea', '\\x00ff5c', '\\x' ], [ 'date', '2026-02-01', 'infinity' ], [ 'time', '23:59:59.5', '00:00' ],
+		$icu ? [ 'text COLLATE nocase', 'A', 'b' ] : (), [ 'citext', 'A', 'b' ], [ 'bytea', '\\x00ff5c', '\\x' ], [ 'date', '2026-02-01', 'infinity' ], [ 'time', '23:59:59.5', '00:00' ],
 		[ 'timestamptz', '2026-03-29 01:30:00.25+00', '0044-03-15 00:00+00 BC' ], [ 'timestamp', '2026-02-01 10:00', '-infinity' ], [ 'interval', '1 mon -2 days 03:04:05.5', '0' ],
 		[ 'mood', 'sad', 'glad' ], [ 'duo', '(1,"x, y")', '(2,)' ], [ 'positive', '5.0', '6' ], [ 'text[]', '{a,NULL,"b c"}', '{}' ], [ 'jsonb', '{"b": [1, null], "a": 1.0}', '"x"' ],
 		[ 'int4range', '[1,5)', 'empty' ], [ 'tstzrange', '[2026-01-01 00:00+00,)', '(,)' ], [ 'inet', '10.0.0.1/8', '::1' ], [ 'money', '12.50', '-1' ], [ 'bit(3)', '101', '010' ], [ 'oid', '4294967295', '1' ]);
