@@ -64,7 +64,7 @@ plan_and_forget(const Sync *sync, RunCounts *counts)
 	BeginInternalSubTransaction(NULL);
 	PG_TRY();
 	{
-		run_execute(sync, 0, false, counts);
+		run_execute(sync, 0, false, NULL, counts);
 	}
 	PG_CATCH();
 	{
