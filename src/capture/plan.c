@@ -357,7 +357,7 @@ plan_check(const CapturePlan *plan)
 	const RunCounts *counts = plan->counts;
 
 	/* of the whole run, that is known with its last chunk */
-	if (plan->chunk || counts->read == 0 || counts->rejected < counts->read)
+	if ((plan->chunk && !plan->chunk->last) || counts->read == 0 || counts->rejected < counts->read)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_ACTIVATE_NO_USABLE_ROW),

@@ -64,16 +64,16 @@ known AS (
 		bool_or(u.kind = 'p') AS pending, bool_or(u.kind IN ('p', 'q')) AS any_pending, bool_or(u.kind = 'h') AS held,
 		bool_or(u.kind = 'd') AS no_delete, bool_or(u.kind IN ('d', 'r')) AND NOT bool_or(u.kind IN ('p', 'q')) AS rejected,
 		array_agg(u.hash) FILTER (WHERE u.kind = 'r') AS refused, max(u.hash) FILTER (WHERE u.kind = 'l') AS planned
-	  FROM (SELECT s.key, 's' AS kind, s.hash FROM activate._sent s WHERE s.sync = %3$s
+	  FROM (SELECT s.key, 's' AS kind, s.hash FROM activate._sent s WHERE s.sync = %3$s%11$s
 			UNION ALL
 			SELECT o.key, CASE WHEN o.held THEN 'h' WHEN o.forced OR NOT %4$L::boolean THEN 'p' ELSE 'q' END, NULL
-			  FROM activate._outbox o WHERE o.sync = %3$s
+			  FROM activate._outbox o WHERE o.sync = %3$s%11$s
 			UNION ALL
 			(SELECT DISTINCT ON (o.key) o.key, 'l', o.planned FROM activate._outbox o
-			  WHERE o.sync = %3$s AND NOT o.held AND (o.forced OR NOT %4$L::boolean) ORDER BY o.key, o.id DESC)
+			  WHERE o.sync = %3$s AND NOT o.held AND (o.forced OR NOT %4$L::boolean)%11$s ORDER BY o.key, o.id DESC)
 			UNION ALL
 			SELECT j.key, CASE WHEN j.op = 'delete' THEN 'd' ELSE 'r' END, j.hash FROM activate.rejection j
-			 WHERE j.sync = %3$s AND j.code IS DISTINCT FROM 'null_key' AND j.code IS DISTINCT FROM 'duplicate_key') u%11$s
+			 WHERE j.sync = %3$s AND j.code IS DISTINCT FROM 'null_key' AND j.code IS DISTINCT FROM 'duplicate_key'%11$s) u
 	 GROUP BY u.key),
 compared AS (
 	SELECT CASE WHEN src.bad THEN 'x' WHEN src.n > 1 THEN 'y'
@@ -101,7 +101,7 @@ SELECT diff.action, diff.key, diff.hash, diff.n, NULL, NULL, NULL, diff.planned 
 		everything, updates, deletes, activate._newest_sql(type, watermark), type IS NULL AND NOT chunk,
 		-- a row that changed and changed back has another cursor, and is read once
 		CASE WHEN type IS NULL THEN 'src.hash' ELSE 'hashtextextended(src.c, src.hash)' END, told,
-		CASE WHEN chunk THEN ' WHERE u.key IN (SELECT src.key FROM src)' END);
+		CASE WHEN chunk THEN ' AND key IN (SELECT src.key FROM src)' END);
 END;
 COMMENT ON FUNCTION activate._diff_sql(bigint, text, text, text, boolean, boolean, boolean, boolean, boolean) IS
 	'private: the statement that compares a source with what was sent';

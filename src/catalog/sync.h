@@ -98,9 +98,10 @@ typedef struct RunCounts
 /* The part of a run that the present transaction does, where a run is done by chunks (sync/chunk.c). */
 typedef struct RunChunk
 {
-	char	   *condition;		/* on columns of Q, which is called q */
+	const char *condition;		/* on columns of Q, which is called q */
 	bool		ahead;			/* new rows only, by key; an ordinary run comes after the last chunk */
-	Datum		end;			/* text[]: the cursor's value or the key where it ends */
+	bool		last;			/* by cursor: there is nothing behind it */
+	Datum		end;			/* text[]: the cursor's value or the key where it ends; not of the last one */
 } RunChunk;
 
 /* By name or id, in context; NULL if there is none.  Needs a transaction; runs as the extension's owner. */

@@ -105,7 +105,7 @@ compare(const Sync *sync, int64 run, bool full, bool truncated, const RunChunk *
 	(void) own_value("SELECT activate._plan_begin($1)", 1, &type, &id, NULL, NULL);
 	execute(sync, run, statement_text(sync, full, false, truncated, chunk), NULL, counts);
 	/* of the whole run, that is known with its last chunk */
-	if (chunk == NULL)
+	if (chunk == NULL || chunk->last)
 		refuse_useless_source(sync, counts);
 }
 

@@ -6,9 +6,9 @@
  * Cut is only where the parts of a run, one after the other, do what the whole
  * would have done:
  *
- * - by cursor, where each chunk is a run of what the cursor's values up to some
- *	 value have; the watermark is committed with it.  A value is never parted,
- *	 and the next chunk reads again what any run would.
+ * - by cursor, where each chunk is a run of the rows up to some value of the
+ *	 cursor; the watermark is committed with it.  A value is never parted, and
+ *	 the next chunk reads again what any run would.
  * - the first run of a comparison, into a web API: by key, each chunk enqueues
  *	 what is new up to some key, which is kept in activate._backfill.  What
  *	 comes last is an ordinary run, which finds what changed meanwhile, what is
@@ -33,7 +33,7 @@
 #include "utils/plancache.h"
 
 static bool chunk_possible(const Sync *sync);
-static bool find_end(const Sync *sync, const char *statement, Datum *end);
+static bool find_end(const Sync *sync, const char *statement, RunChunk *chunk);
 static bool plan_reads_in_order(SPIPlanPtr plan);
 static bool reads_in_order(Plan *plan);
 
@@ -53,8 +53,14 @@ chunk_next(const Sync *sync)
 
 	chunk = palloc0(sizeof(RunChunk));
 	chunk->ahead = sync->capture != CAPTURE_CURSOR;
-	if (!find_end(sync, own_text("SELECT activate._chunk_sql($1, $2, $3)", 3, types, values), &chunk->end))
+	if (!find_end(sync, own_text("SELECT activate._chunk_sql($1, $2, $3)", 3, types, values), chunk) ||
+		(chunk->ahead && chunk->last))
 		return NULL;
+	if (chunk->last)
+	{
+		chunk->condition = "true";
+		return chunk;
+	}
 	types[1] = TEXTARRAYOID;
 	values[1] = chunk->end;
 	chunk->condition = own_text("SELECT activate._chunk_condition($1, $2)", 2, types, values);
@@ -86,14 +92,14 @@ chunk_possible(const Sync *sync)
 	return sync->kind == SYNC_TO_API || sync->nkeys > 0 || sync->mode == SYNC_APPEND;
 }
 
-/* As the owner, in the form in which the values are compared later. */
+/* As the owner, in the form in which the values are compared later.  False: it cannot be found out cheaply. */
 static bool
-find_end(const Sync *sync, const char *statement, Datum *end)
+find_end(const Sync *sync, const char *statement, RunChunk *chunk)
 {
 	IdentityScope scope;
 	MemoryContext caller = CurrentMemoryContext;
 	SPIPlanPtr	plan;
-	bool		found = false;
+	bool		possible;
 
 	sync_enter_owner(sync, &scope);
 	/* only where there is nothing else to do */
@@ -102,23 +108,24 @@ find_end(const Sync *sync, const char *statement, Datum *end)
 	plan = SPI_prepare(statement, 0, NULL);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare a chunk of sync \"%s\": %s", sync->name, SPI_result_code_string(SPI_result));
-	if (plan_reads_in_order(plan))
+	possible = plan_reads_in_order(plan);
+	if (possible)
 	{
 		SPI_execute_plan(plan, NULL, NULL, false, 1);
-		found = SPI_processed > 0;
+		chunk->last = SPI_processed == 0;
 	}
-	if (found)
+	if (possible && !chunk->last)
 	{
 		bool		isnull;
 		Datum		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 		MemoryContext previous = MemoryContextSwitchTo(caller);
 
-		*end = datumCopy(value, false, -1);
+		chunk->end = datumCopy(value, false, -1);
 		MemoryContextSwitchTo(previous);
 	}
 	SPI_finish();
 	sync_leave_owner(sync, &scope);
-	return found;
+	return possible;
 }
 
 static bool

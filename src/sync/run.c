@@ -148,7 +148,7 @@ activate_run_execute(PG_FUNCTION_ARGS)
 		sync_pause(id, refused);
 		run_finish(attempt.run, &attempt.counts, refused);
 	}
-	else if (attempt.chunk == NULL)
+	else if (attempt.chunk == NULL || attempt.chunk->last)
 		run_finish(attempt.run, &attempt.counts, NULL);
 	else
 	{
@@ -201,7 +201,7 @@ run_attempt(Attempt *attempt, char **refused)
 	 * A table's constraint may hold only once all is there: a unique value
 	 * passes from one row to another, a row refers to one of a later chunk.
 	 */
-	if (error && attempt->chunk && ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION)
+	if (error && attempt->chunk && !attempt->chunk->last && ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION)
 	{
 		FreeErrorData(error);
 		attempt->counts = before;
@@ -242,7 +242,7 @@ run_try(Attempt *attempt)
 				attempt->chunk = chunk_next(sync);
 			run_execute(sync, attempt->run, false, attempt->chunk, counts);
 		}
-		if (attempt->chunk)
+		if (attempt->chunk && !attempt->chunk->last)
 		{
 			chunk_done(sync, attempt->chunk);
 			identity_fire_deferred();

@@ -39,7 +39,7 @@ extern void run_execute(const Sync *sync, int64 run, bool full, const RunChunk *
 
 /*
  * The next chunk of a run that a runner does, and that it is done; NULL: all
- * that is left is to be done at once.
+ * that is left is to be done at once, as by hand.
  */
 extern RunChunk *chunk_next(const Sync *sync);
 extern void chunk_done(const Sync *sync, const RunChunk *chunk);
