@@ -19,8 +19,8 @@ extern void capture_remove(const Sync *sync);
  * Plans a run of a sync to an API: compares the source with activate._sent
  * (diff, trigger, full) or reads on from the watermark (cursor), appends what
  * differs to the outbox.  In the present transaction; the source is read as
- * the sync's owner.
+ * the sync's owner.  chunk: only these rows (NULL: all).  Adds to the counts.
  */
-extern void capture_plan(const Sync *sync, int64 run, bool full, RunCounts *counts);
+extern void capture_plan(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCounts *counts);
 
 #endif							/* ACTIVATE_CAPTURE_H */

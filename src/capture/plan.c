@@ -43,6 +43,7 @@ typedef struct PlanList
 typedef struct CapturePlan
 {
 	const Sync *sync;
+	const RunChunk *chunk;		/* NULL: all of it */
 	RunCounts  *counts;
 	int64		run;
 	bool		released;		/* full => true of a held run: its deletes go, nothing else is repeated */
@@ -63,7 +64,7 @@ typedef struct CapturePlan
 	PlanList	pruned;
 } CapturePlan;
 
-static void plan_init(CapturePlan *plan, const Sync *sync, int64 run, bool full, RunCounts *counts);
+static void plan_init(CapturePlan *plan, bool full);
 static char *plan_statement(const CapturePlan *plan, bool full);
 static void plan_read(CapturePlan *plan, const char *statement);
 static void plan_row(CapturePlan *plan, HeapTuple row, TupleDesc desc);
@@ -78,12 +79,16 @@ static void list_write(const CapturePlan *plan, PlanList *list);
 static void plan_check(const CapturePlan *plan);
 
 void
-capture_plan(const Sync *sync, int64 run, bool full, RunCounts *counts)
+capture_plan(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCounts *counts)
 {
 	CapturePlan	   *plan = palloc0(sizeof(CapturePlan));
 	char	   *statement;
 
-	plan_init(plan, sync, run, full, counts);
+	plan->sync = sync;
+	plan->run = run;
+	plan->chunk = chunk;
+	plan->counts = counts;
+	plan_init(plan, full);
 	statement = plan_statement(plan, full);
 	plan_read(plan, statement);
 	plan_check(plan);
@@ -100,16 +105,14 @@ capture_plan(const Sync *sync, int64 run, bool full, RunCounts *counts)
 }
 
 static void
-plan_init(CapturePlan *plan, const Sync *sync, int64 run, bool full, RunCounts *counts)
+plan_init(CapturePlan *plan, bool full)
 {
+	const Sync *sync = plan->sync;
 	Oid			type = INT8OID;
 	Datum		id = Int64GetDatum(sync->id);
-	bool		first;
+	bool		first = false;
+	int64		released = 0;
 
-	memset(counts, 0, sizeof(*counts));
-	plan->sync = sync;
-	plan->run = run;
-	plan->counts = counts;
 	plan->context = CurrentMemoryContext;
 	plan->batch = AllocSetContextCreate(CurrentMemoryContext, "activate plan", ALLOCSET_DEFAULT_SIZES);
 	list_init(&plan->rejected, "SELECT activate._plan_reject($1, $2, $3, $4)", 3, JSONBOID, TEXTOID, INT8OID);
@@ -118,11 +121,14 @@ plan_init(CapturePlan *plan, const Sync *sync, int64 run, bool full, RunCounts *
 	list_init(&plan->marked, "SELECT activate._plan_marks($1, $2, $3)", 2, TEXTOID, TEXTOID, InvalidOid);
 	list_init(&plan->pruned, "SELECT activate._plan_prune($1, $2)", 1, TEXTOID, InvalidOid, InvalidOid);
 
-	first = DatumGetBool(own_value("SELECT activate._plan_begin($1)", 1, &type, &id, NULL, NULL));
+	/* what goes ahead of the first run is not yet that run */
+	if (plan->chunk == NULL || !plan->chunk->ahead)
+		first = DatumGetBool(own_value("SELECT activate._plan_begin($1)", 1, &type, &id, NULL, NULL));
 	plan->known = first && !full && !sync_option_bool(sync, "backfill", true);
 	if (full)
-		counts->deleted = outbox_release(sync->id, run);
-	plan->released = counts->deleted > 0;
+		released = outbox_release(sync->id, plan->run);
+	plan->counts->deleted += released;
+	plan->released = released > 0;
 	plan->unlimited = full;
 	plan->marks = sync->mode == SYNC_APPEND || sync->nkeys == 0;
 	plan->everything = (full && !plan->released) || sync->mode == SYNC_REPLACE ||
@@ -134,8 +140,8 @@ static char *
 plan_statement(const CapturePlan *plan, bool full)
 {
 	const Sync *sync = plan->sync;
-	Oid			types[7] = {INT8OID, TEXTOID, BOOLOID, BOOLOID, BOOLOID, BOOLOID, BOOLOID};
-	Datum		values[7];
+	Oid			types[8] = {INT8OID, TEXTOID, BOOLOID, BOOLOID, BOOLOID, BOOLOID, BOOLOID, TEXTOID};
+	Datum		values[8];
 	char	   *reason;
 	char	   *query = sync_query(sync, &reason);
 
@@ -151,7 +157,9 @@ plan_statement(const CapturePlan *plan, bool full)
 	values[4] = BoolGetDatum(sync->mode != SYNC_INSERT);
 	values[5] = BoolGetDatum(sync->mode == SYNC_MIRROR || sync->mode == SYNC_REPLACE);
 	values[6] = BoolGetDatum(full && !plan->released);
-	return own_text("SELECT activate._plan_sql($1, $2, $3, $4, $5, $6, $7)", 7, types, values);
+	/* no argument is NULL */
+	values[7] = CStringGetTextDatum(plan->chunk ? plan->chunk->condition : "");
+	return own_text("SELECT activate._plan_sql($1, $2, $3, $4, $5, $6, $7, nullif($8, ''))", 8, types, values);
 }
 
 static void
@@ -161,6 +169,9 @@ plan_read(CapturePlan *plan, const char *statement)
 	Portal		portal;
 
 	sync_enter_owner(plan->sync, &scope);
+	/* the source of a chunk is one that an index reads; what is known of its keys is joined by hash */
+	if (plan->chunk)
+		identity_set_local("enable_nestloop", "off");
 	SPI_connect();
 	portal = SPI_cursor_open_with_args(NULL, statement, 0, NULL, NULL, NULL, false, CURSOR_OPT_NO_SCROLL);
 	for (;;)
@@ -269,7 +280,10 @@ plan_total(CapturePlan *plan, char action, HeapTuple row, TupleDesc desc)
 		plan->totals = true;
 		return;
 	}
-	plan->counts->read = n;
+	/* what went ahead is read again with all the rest */
+	if (plan->chunk == NULL && plan->sync->capture != CAPTURE_CURSOR)
+		plan->counts->read = 0;
+	plan->counts->read += n;
 	watermark = SPI_getbinval(row, desc, COL_MARK, &isnull);
 	if (!isnull)
 		plan->watermark = MemoryContextStrdup(plan->context, TextDatumGetCString(watermark));
@@ -315,6 +329,9 @@ plan_reject(CapturePlan *plan, char action, HeapTuple row, TupleDesc desc)
 {
 	Datum		n = row_value(row, desc, COL_N);
 
+	/* found again by the run that this goes ahead of */
+	if (plan->chunk && plan->chunk->ahead)
+		return;
 	plan->counts->rejected += DatumGetInt64(n);
 	list_add(&plan->rejected, row_value(row, desc, COL_KEY),
 			 CStringGetTextDatum(action == 'x' ? "null_key" : "duplicate_key"), n);
@@ -339,7 +356,8 @@ plan_check(const CapturePlan *plan)
 {
 	const RunCounts *counts = plan->counts;
 
-	if (counts->read == 0 || counts->rejected < counts->read)
+	/* of the whole run, that is known with its last chunk */
+	if ((plan->chunk && !plan->chunk->last) || counts->read == 0 || counts->rejected < counts->read)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_ACTIVATE_NO_USABLE_ROW),

@@ -3,21 +3,21 @@
 -- written as the extension's, a batch at a time.
 
 -- API: Private.  The rows of a source: key (bad: with a NULL), hash, cursor, row.
--- x.* and k.*, because a column may be called x or k.
-CREATE FUNCTION activate._rows_sql(query text, keys text[], columns text[], since text) RETURNS text
+-- x.* and k.*, because a column may be called x or k.  "which": those that fulfil it (NULL: all).
+CREATE FUNCTION activate._rows_sql(query text, keys text[], columns text[], has_cursor boolean, which text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT format('SELECT %s AS key, %s AS bad, activate._row_hash(x.*) AS hash, %s AS c, (x.*)::record AS r FROM (%s) q'
 		' CROSS JOIN LATERAL (SELECT %s) x%s%s',
 		CASE WHEN keys = '{}' THEN '''{}''::pg_catalog.jsonb' ELSE 'pg_catalog.to_jsonb(k.*)' END,
 		coalesce((SELECT string_agg(format('q.k%s IS NULL', i), ' OR ' ORDER BY i) FROM generate_subscripts(keys, 1) i), 'false'),
-		CASE WHEN since IS NULL THEN 'NULL::pg_catalog.text' ELSE 'q.c' END,
+		CASE WHEN has_cursor THEN 'q.c' ELSE 'NULL::pg_catalog.text' END,
 		query, activate._select_list('v', columns),
 		CASE WHEN keys <> '{}' THEN format(' CROSS JOIN LATERAL (SELECT %s) k', activate._select_list('k', keys)) END,
-		CASE WHEN since IS NOT NULL THEN ' WHERE ' || since END);
+		CASE WHEN which <> '' THEN ' WHERE ' || which END);
 END;
-COMMENT ON FUNCTION activate._rows_sql(text, text[], text[], text) IS 'private: the statement that reads a source with key and hash';
-REVOKE ALL ON FUNCTION activate._rows_sql(text, text[], text[], text) FROM PUBLIC;
+COMMENT ON FUNCTION activate._rows_sql(text, text[], text[], boolean, text) IS 'private: the statement that reads a source with key and hash';
+REVOKE ALL ON FUNCTION activate._rows_sql(text, text[], text[], boolean, text) FROM PUBLIC;
 
 -- API: Private.  What the cursor column must fulfil to be read (again).
 CREATE FUNCTION activate._since_sql(watermark text, lag text, col text, op text) RETURNS text
@@ -44,15 +44,17 @@ REVOKE ALL ON FUNCTION activate._newest_sql(text, text) FROM PUBLIC;
 -- mark: watermark), s sent (n, hash: deletes that are held already), n new, u differs, d gone, x NULL key, y
 -- duplicate key, f a rejection that means nothing any more: the row is gone, or is what the target holds
 -- (whole: what is not in source is gone).  "known" gathers all that we know of a key first, so that there
--- is one FULL JOIN, which is never a nested loop however wrong the estimates.
+-- is one FULL JOIN, which is never a nested loop however wrong the estimates.  chunk: source is a part of what the
+-- run reads.  So that what is known is not sorted whole for each, only its keys are looked at (plan.c forbids nested
+-- loops there).
 -- What is pending counts as sent, but its message may be under way with what the row was before: only if the
 -- newest intent of the key was planned for the row as we see it, or comes from a trigger (told), which writes
 -- one for each change, nothing is to be done.
 CREATE FUNCTION activate._diff_sql(sync bigint, source text, type text, watermark text,
-	everything boolean, updates boolean, deletes boolean, told boolean) RETURNS text
+	everything boolean, updates boolean, deletes boolean, told boolean, chunk boolean) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-	-- %8: whole; %9: a row as it is now
+	-- %8: whole; %9: a row as it is now; %11: keys of a chunk
 	SELECT format($sql$
 WITH raw AS %1$s (%2$s),
 src AS MATERIALIZED (
@@ -62,16 +64,16 @@ known AS (
 		bool_or(u.kind = 'p') AS pending, bool_or(u.kind IN ('p', 'q')) AS any_pending, bool_or(u.kind = 'h') AS held,
 		bool_or(u.kind = 'd') AS no_delete, bool_or(u.kind IN ('d', 'r')) AND NOT bool_or(u.kind IN ('p', 'q')) AS rejected,
 		array_agg(u.hash) FILTER (WHERE u.kind = 'r') AS refused, max(u.hash) FILTER (WHERE u.kind = 'l') AS planned
-	  FROM (SELECT s.key, 's' AS kind, s.hash FROM activate._sent s WHERE s.sync = %3$s
+	  FROM (SELECT s.key, 's' AS kind, s.hash FROM activate._sent s WHERE s.sync = %3$s%11$s
 			UNION ALL
 			SELECT o.key, CASE WHEN o.held THEN 'h' WHEN o.forced OR NOT %4$L::boolean THEN 'p' ELSE 'q' END, NULL
-			  FROM activate._outbox o WHERE o.sync = %3$s
+			  FROM activate._outbox o WHERE o.sync = %3$s%11$s
 			UNION ALL
 			(SELECT DISTINCT ON (o.key) o.key, 'l', o.planned FROM activate._outbox o
-			  WHERE o.sync = %3$s AND NOT o.held AND (o.forced OR NOT %4$L::boolean) ORDER BY o.key, o.id DESC)
+			  WHERE o.sync = %3$s AND NOT o.held AND (o.forced OR NOT %4$L::boolean)%11$s ORDER BY o.key, o.id DESC)
 			UNION ALL
 			SELECT j.key, CASE WHEN j.op = 'delete' THEN 'd' ELSE 'r' END, j.hash FROM activate.rejection j
-			 WHERE j.sync = %3$s AND j.code IS DISTINCT FROM 'null_key' AND j.code IS DISTINCT FROM 'duplicate_key') u
+			 WHERE j.sync = %3$s AND j.code IS DISTINCT FROM 'null_key' AND j.code IS DISTINCT FROM 'duplicate_key'%11$s) u
 	 GROUP BY u.key),
 compared AS (
 	SELECT CASE WHEN src.bad THEN 'x' WHEN src.n > 1 THEN 'y'
@@ -96,13 +98,14 @@ SELECT 's', NULL, (SELECT count(*) FROM diff WHERE diff.action = 'h'), (SELECT c
 UNION ALL
 SELECT diff.action, diff.key, diff.hash, diff.n, NULL, NULL, NULL, diff.planned FROM diff WHERE diff.action <> 'h'$sql$,
 		CASE WHEN type IS NULL THEN 'NOT MATERIALIZED' ELSE 'MATERIALIZED' END, source, _diff_sql.sync,
-		everything, updates, deletes, activate._newest_sql(type, watermark), type IS NULL,
+		everything, updates, deletes, activate._newest_sql(type, watermark), type IS NULL AND NOT chunk,
 		-- a row that changed and changed back has another cursor, and is read once
-		CASE WHEN type IS NULL THEN 'src.hash' ELSE 'hashtextextended(src.c, src.hash)' END, told);
+		CASE WHEN type IS NULL THEN 'src.hash' ELSE 'hashtextextended(src.c, src.hash)' END, told,
+		CASE WHEN chunk THEN ' AND key IN (SELECT src.key FROM src)' END);
 END;
-COMMENT ON FUNCTION activate._diff_sql(bigint, text, text, text, boolean, boolean, boolean, boolean) IS
+COMMENT ON FUNCTION activate._diff_sql(bigint, text, text, text, boolean, boolean, boolean, boolean, boolean) IS
 	'private: the statement that compares a source with what was sent';
-REVOKE ALL ON FUNCTION activate._diff_sql(bigint, text, text, text, boolean, boolean, boolean, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION activate._diff_sql(bigint, text, text, text, boolean, boolean, boolean, boolean, boolean) FROM PUBLIC;
 
 -- API: Private.  Rows that are sent once, told apart by marks in
 -- activate._seen: the key, or where there is none the hash, and the cursor's
@@ -110,7 +113,7 @@ REVOKE ALL ON FUNCTION activate._diff_sql(bigint, text, text, text, boolean, boo
 -- many as there are marks were taken.  actions: r, x, y as above, e a new row
 -- (mark: NULL if it has one), p a mark that the cursor has left behind.
 CREATE FUNCTION activate._append_sql(sync bigint, source text, keyed boolean, type text, watermark text, lag text,
-	everything boolean) RETURNS text
+	everything boolean, chunk boolean) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
 	SELECT format($sql$
@@ -119,7 +122,7 @@ marked AS (
 	SELECT raw.key, raw.bad, raw.r, raw.c, %2$s AS n, %3$s || CASE WHEN raw.c IS NULL THEN '' ELSE '@' || raw.c::text END AS stem,
 		%4$s AS copy
 	  FROM raw),
-taken AS (SELECT %9$s AS stem, count(*) AS n FROM activate._seen g WHERE g.sync = %6$s GROUP BY 1),
+taken AS (SELECT %9$s AS stem, count(*) AS n FROM activate._seen g WHERE g.sync = %6$s%11$s GROUP BY 1),
 newest AS MATERIALIZED (SELECT %5$s AS c)
 SELECT 'r' AS action, NULL::jsonb AS key, NULL::bigint AS hash, (SELECT count(*) FROM raw) AS n, NULL::jsonb AS body,
 	(SELECT newest.c::text FROM newest) AS mark, NULL::text AS value
@@ -139,15 +142,17 @@ SELECT 'p', NULL, NULL, 1, NULL, g.mark, NULL FROM activate._seen g, newest WHER
 		CASE WHEN type IS NULL THEN 'false'
 			ELSE activate._since_sql('newest.c', lag, format('nullif(g.value, '''')::%s', type), '<') END,
 		CASE WHEN keyed THEN 'g.mark' ELSE 'regexp_replace(g.mark, ''#[^#]*$'', '''')' END,
-		CASE WHEN keyed THEN '''''' ELSE '''#'' || m.copy' END);
+		CASE WHEN keyed THEN '''''' ELSE '''#'' || m.copy' END,
+		CASE WHEN chunk AND keyed THEN ' AND g.mark IN (SELECT m.stem FROM marked m)' END);
 END;
-COMMENT ON FUNCTION activate._append_sql(bigint, text, boolean, text, text, text, boolean) IS
+COMMENT ON FUNCTION activate._append_sql(bigint, text, boolean, text, text, text, boolean, boolean) IS
 	'private: the statement that finds rows of a source that were not taken yet';
-REVOKE ALL ON FUNCTION activate._append_sql(bigint, text, boolean, text, text, text, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION activate._append_sql(bigint, text, boolean, text, text, text, boolean, boolean) FROM PUBLIC;
 
--- API: Private.  everything: full => true; complete: deletes can be seen; marks: told apart by _seen.
+-- API: Private.  everything: full => true; complete: deletes can be seen; marks: told apart by _seen; chunk: see
+-- activate._chunk_condition().
 CREATE FUNCTION activate._plan_sql(sync bigint, query text, everything boolean, marks boolean, updates boolean,
-	deletes boolean, since_start boolean) RETURNS text
+	deletes boolean, since_start boolean, chunk text DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, activate, pg_temp
 AS $$
@@ -165,18 +170,18 @@ BEGIN
 		 WHERE w.sync = s.id AND w.value IS NOT NULL;
 	END IF;
 	lag := s.options ->> 'lag';
-	source := activate._rows_sql(query, s.key_columns, s.columns,
-		CASE WHEN s.cursor_type IS NOT NULL THEN activate._since_sql(watermark, lag, 'q.c', '>=') END);
+	source := activate._rows_sql(query, s.key_columns, s.columns, s.cursor_type IS NOT NULL,
+		concat_ws(' AND ', CASE WHEN s.cursor_type IS NOT NULL THEN activate._since_sql(watermark, lag, 'q.c', '>=') END, chunk));
 	IF marks THEN
-		RETURN activate._append_sql(s.id, source, s.key_columns <> '{}', s.cursor_type, watermark, lag, everything);
+		RETURN activate._append_sql(s.id, source, s.key_columns <> '{}', s.cursor_type, watermark, lag, everything, chunk IS NOT NULL);
 	END IF;
 	RETURN activate._diff_sql(s.id, source, s.cursor_type, watermark, everything, updates,
-		deletes AND s.cursor_type IS NULL, s.capture = 'trigger');
+		deletes AND s.cursor_type IS NULL AND chunk IS NULL, s.capture = 'trigger', chunk IS NOT NULL);
 END
 $$;
-COMMENT ON FUNCTION activate._plan_sql(bigint, text, boolean, boolean, boolean, boolean, boolean) IS
+COMMENT ON FUNCTION activate._plan_sql(bigint, text, boolean, boolean, boolean, boolean, boolean, text) IS
 	'private: the statement that plans a run of a sync to an API';
-REVOKE ALL ON FUNCTION activate._plan_sql(bigint, text, boolean, boolean, boolean, boolean, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION activate._plan_sql(bigint, text, boolean, boolean, boolean, boolean, boolean, text) FROM PUBLIC;
 
 -- API: Private.  A comparison of the whole source replaces what earlier ones found.
 CREATE FUNCTION activate._plan_begin(sync bigint, OUT first boolean)
@@ -185,6 +190,7 @@ BEGIN ATOMIC
 	DELETE FROM activate.rejection r
 	 USING activate.sync s
 	 WHERE s.id = _plan_begin.sync AND s.capture <> 'cursor' AND r.sync = s.id AND r.code IN ('null_key', 'duplicate_key');
+	DELETE FROM activate._backfill b WHERE b.sync = _plan_begin.sync;
 	WITH begun AS (
 		INSERT INTO activate._watermark (sync) VALUES (_plan_begin.sync) ON CONFLICT DO NOTHING RETURNING true)
 	SELECT EXISTS (SELECT FROM begun);

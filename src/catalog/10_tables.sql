@@ -213,6 +213,15 @@ CREATE TABLE activate._watermark
 );
 COMMENT ON TABLE activate._watermark IS 'private: syncs that have run, and how far capture "cursor" has read';
 
+-- While a first run goes by chunks (src/sync/chunk.c): the key up to which its
+-- rows are enqueued.  To lose it costs time only, so no dump carries it.
+CREATE TABLE activate._backfill
+(
+	sync			bigint PRIMARY KEY,
+	reached			text[] NOT NULL
+);
+COMMENT ON TABLE activate._backfill IS 'private: how far a first run has come that is not complete';
+
 CREATE TABLE activate._seen
 (
 	sync			bigint NOT NULL,

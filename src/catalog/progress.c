@@ -9,6 +9,7 @@
 #include "core/compat.h"
 #include "core/shared.h"
 #include "miscadmin.h"
+#include "storage/ipc.h"
 #include "utils/timestamp.h"
 
 /* How often a count of rows becomes visible. */
@@ -18,13 +19,22 @@
 static SharedRun *my_run = NULL;
 static int64 my_rows = 0;
 
+/* It outlives the transaction. */
+static bool kept = false;
+
 ACTIVATE_FUNCTION(activate_count_row);
 
 static void
 progress_at_end(XactEvent event, void *arg)
 {
-	if (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE)
+	if (!kept && (event == XACT_EVENT_COMMIT || event == XACT_EVENT_ABORT || event == XACT_EVENT_PREPARE))
 		progress_end();
+}
+
+static void
+progress_at_exit(int code, Datum arg)
+{
+	progress_end();
 }
 
 void
@@ -38,8 +48,12 @@ progress_begin(int64 run, int64 sync)
 	if (!registered)
 	{
 		RegisterXactCallback(progress_at_end, NULL);
+		before_shmem_exit(progress_at_exit, (Datum) 0);
 		registered = true;
 	}
+	kept = false;
+	if (my_run && my_run->run == run)
+		return;
 	progress_end();
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
@@ -64,6 +78,12 @@ progress_begin(int64 run, int64 sync)
 }
 
 void
+progress_keep(void)
+{
+	kept = true;
+}
+
+void
 progress_update(const char *phase, int64 rows_read, int64 rows_written)
 {
 	SharedMemory *shared = shared_memory();
@@ -75,6 +95,7 @@ progress_update(const char *phase, int64 rows_read, int64 rows_written)
 		strlcpy(my_run->phase, phase, sizeof(my_run->phase));
 	my_run->rows_read = rows_read;
 	my_run->rows_written = rows_written;
+	my_rows = rows_read;
 	LWLockRelease(shared->lock);
 }
 
@@ -89,6 +110,7 @@ progress_end(void)
 	my_run->run = 0;
 	LWLockRelease(shared->lock);
 	my_run = NULL;
+	kept = false;
 }
 
 Datum

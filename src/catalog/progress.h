@@ -8,8 +8,14 @@
 #ifndef ACTIVATE_PROGRESS_H
 #define ACTIVATE_PROGRESS_H
 
-/* Takes a slot for this process's run; given back at the end of the transaction, however it ends. */
+/*
+ * Takes a slot for this process's run, or goes on with the one that it has;
+ * given back at the end of the transaction, however it ends.
+ */
 extern void progress_begin(int64 run, int64 sync);
+
+/* The slot stays, for the next transaction of the run to go on with. */
+extern void progress_keep(void);
 
 /* phase NULL: as before. */
 extern void progress_update(const char *phase, int64 rows_read, int64 rows_written);

@@ -95,6 +95,15 @@ typedef struct RunCounts
 	bool		held;			/* over the mirror limit: deletes wait for full => true */
 } RunCounts;
 
+/* The part of a run that the present transaction does, where a run is done by chunks (sync/chunk.c). */
+typedef struct RunChunk
+{
+	const char *condition;		/* on columns of Q, which is called q */
+	bool		ahead;			/* new rows only, by key; an ordinary run comes after the last chunk */
+	bool		last;			/* by cursor: there is nothing behind it */
+	Datum		end;			/* text[]: the cursor's value or the key where it ends; not of the last one */
+} RunChunk;
+
 /* By name or id, in context; NULL if there is none.  Needs a transaction; runs as the extension's owner. */
 extern Sync *sync_load(int64 id, MemoryContext context);
 extern Sync *sync_find(const char *name, MemoryContext context);

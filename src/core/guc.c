@@ -11,11 +11,21 @@
 
 bool		activate_enabled = true;
 char	   *activate_identity = NULL;
+int			activate_chunk_rows = 500000;
 int			activate_clock_offset = 0;
 
 void
 guc_init(void)
 {
+	DefineCustomIntVariable("activate.chunk_rows",
+							"Rows that a runner reads in one transaction where it works by chunks, for tests.",
+							NULL,
+							&activate_chunk_rows,
+							500000, 1, INT_MAX,
+							PGC_SUSET,
+							GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE,
+							NULL, NULL, NULL);
+
 	DefineCustomIntVariable("activate.clock_offset",
 							"Moves the clock of activate, for tests.",
 							NULL,

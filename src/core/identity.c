@@ -36,7 +36,6 @@ static const char *const rendering_settings[][2] = {
 
 static bool identity_read_extension(Form_pg_extension row);
 static void identity_open(IdentityScope *scope);
-static void identity_fire_deferred(void);
 
 void
 identity_enter_owner(IdentityScope *scope, Oid owner, const char *search_path)
@@ -163,8 +162,7 @@ identity_open(IdentityScope *scope)
 	scope->guc_level = NewGUCNestLevel();
 }
 
-/* SET CONSTRAINTS ALL IMMEDIATE, as whoever is the user now. */
-static void
+void
 identity_fire_deferred(void)
 {
 	ConstraintsSetStmt *stmt = makeNode(ConstraintsSetStmt);

@@ -36,6 +36,9 @@ typedef struct IdentityScope
 extern void identity_enter_owner(IdentityScope *scope, Oid owner, const char *search_path);
 extern void identity_leave_owner(IdentityScope *scope);
 
+/* SET CONSTRAINTS ALL IMMEDIATE, as whoever is the user now. */
+extern void identity_fire_deferred(void);
+
 /*
  * Become the owner of the extension with search_path "pg_catalog, activate,
  * pg_temp": for reading and writing our own tables whoever is calling.  Only

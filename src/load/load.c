@@ -57,16 +57,16 @@ typedef struct Batch
 } Batch;
 
 static Claim claim_queued(const Sync *sync, bool everything);
-static void compare(const Sync *sync, int64 run, bool full, bool truncated, RunCounts *counts);
+static void compare(const Sync *sync, int64 run, bool full, bool truncated, const RunChunk *chunk, RunCounts *counts);
 static void execute(const Sync *sync, int64 run, const char *statement, const Claim *claim, RunCounts *counts);
-static char *statement_text(const Sync *sync, bool full, bool queued, bool truncated);
+static char *statement_text(const Sync *sync, bool full, bool queued, bool truncated, const RunChunk *chunk);
 static void read_counts(const Sync *sync, HeapTuple tuple, TupleDesc desc, RunCounts *counts);
 static void collect_row(Batch *batch, HeapTuple tuple, TupleDesc desc, RunCounts *counts);
 static void write_batch(Batch *batch);
 static void refuse_useless_source(const Sync *sync, const RunCounts *counts);
 
 void
-load_run(const Sync *sync, int64 run, bool full, RunCounts *counts)
+load_run(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCounts *counts)
 {
 	Claim		claim;
 
@@ -75,9 +75,9 @@ load_run(const Sync *sync, int64 run, bool full, RunCounts *counts)
 	{
 		claim = claim_queued(sync, full);
 		if (sync->mode == SYNC_APPEND && !claim.none)
-			execute(sync, run, statement_text(sync, false, true, false), &claim, counts);
+			execute(sync, run, statement_text(sync, false, true, false, NULL), &claim, counts);
 	} while (claim.more);
-	compare(sync, run, full, claim.truncated, counts);
+	compare(sync, run, full, claim.truncated, chunk, counts);
 }
 
 void
@@ -89,22 +89,24 @@ load_queued(const Sync *sync, int64 run, RunCounts *counts)
 	{
 		claim = claim_queued(sync, false);
 		if (!claim.none && (sync->mode == SYNC_APPEND || !claim.whole))
-			execute(sync, run, statement_text(sync, false, true, false), &claim, counts);
+			execute(sync, run, statement_text(sync, false, true, false, NULL), &claim, counts);
 		if (claim.whole)
-			compare(sync, run, false, claim.truncated, counts);
+			compare(sync, run, false, claim.truncated, NULL, counts);
 	} while (claim.more);
 }
 
 static void
-compare(const Sync *sync, int64 run, bool full, bool truncated, RunCounts *counts)
+compare(const Sync *sync, int64 run, bool full, bool truncated, const RunChunk *chunk, RunCounts *counts)
 {
 	Oid			type = INT8OID;
 	Datum		id = Int64GetDatum(sync->id);
 
 	/* what an earlier comparison found wrong with the source is found again, or mended */
 	(void) own_value("SELECT activate._plan_begin($1)", 1, &type, &id, NULL, NULL);
-	execute(sync, run, statement_text(sync, full, false, truncated), NULL, counts);
-	refuse_useless_source(sync, counts);
+	execute(sync, run, statement_text(sync, full, false, truncated, chunk), NULL, counts);
+	/* of the whole run, that is known with its last chunk */
+	if (chunk == NULL || chunk->last)
+		refuse_useless_source(sync, counts);
 }
 
 static Claim
@@ -156,7 +158,7 @@ execute(const Sync *sync, int64 run, const char *statement, const Claim *claim, 
 	batch->run = run;
 	sync_enter_owner(sync, &scope);
 	SPI_connect();
-	progress_update("loading", 0, 0);
+	progress_update("loading", counts->read, counts->inserted + counts->updated + counts->deleted);
 	/* planned for these entries: how many there are decides how to look them up */
 	plan = SPI_prepare_cursor(statement, claim ? 1 : 0, &type, CURSOR_OPT_CUSTOM_PLAN);
 	if (plan == NULL)
@@ -198,10 +200,10 @@ execute(const Sync *sync, int64 run, const char *statement, const Claim *claim, 
 }
 
 static char *
-statement_text(const Sync *sync, bool full, bool queued, bool truncated)
+statement_text(const Sync *sync, bool full, bool queued, bool truncated, const RunChunk *chunk)
 {
-	Oid			types[5] = {INT8OID, TEXTOID, BOOLOID, BOOLOID, BOOLOID};
-	Datum		values[5];
+	Oid			types[6] = {INT8OID, TEXTOID, BOOLOID, BOOLOID, BOOLOID, TEXTOID};
+	Datum		values[6];
 	char	   *reason;
 	char	   *query = sync_query(sync, &reason);
 
@@ -214,7 +216,9 @@ statement_text(const Sync *sync, bool full, bool queued, bool truncated)
 	values[2] = BoolGetDatum(full);
 	values[3] = BoolGetDatum(queued);
 	values[4] = BoolGetDatum(truncated && !full);
-	return own_text("SELECT activate._load_sql($1, $2, $3, $4, $5)", 5, types, values);
+	/* no argument is NULL */
+	values[5] = CStringGetTextDatum(chunk ? chunk->condition : "");
+	return own_text("SELECT activate._load_sql($1, $2, $3, $4, $5, nullif($6, ''))", 6, types, values);
 }
 
 static void

@@ -10,9 +10,10 @@
 
 /*
  * Runs a sync to a table, as its owner, in the present transaction: compares
- * everything, and forgets what was queued for it.
+ * everything, and forgets what was queued for it.  chunk: only these rows
+ * (NULL: all).  Adds to the counts.
  */
-extern void load_run(const Sync *sync, int64 run, bool full, RunCounts *counts);
+extern void load_run(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCounts *counts);
 
 /* Applies what a trigger has queued for a sync to a table, and removes it from the queue. */
 extern void load_queued(const Sync *sync, int64 run, RunCounts *counts);

@@ -268,7 +268,8 @@ $$;
 COMMENT ON FUNCTION activate._load_keyless(activate.sync, text, boolean, boolean, text, text) IS 'private: the statement of a load of rows without a key';
 REVOKE ALL ON FUNCTION activate._load_keyless(activate.sync, text, boolean, boolean, text, text) FROM PUBLIC;
 
-CREATE FUNCTION activate._load_sql(sync bigint, query text, everything boolean, queued boolean, truncated boolean) RETURNS text
+-- chunk: see activate._chunk_condition().
+CREATE FUNCTION activate._load_sql(sync bigint, query text, everything boolean, queued boolean, truncated boolean, chunk text) RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -287,7 +288,7 @@ BEGIN
 	IF declared.capture = 'cursor' AND NOT queued THEN
 		SELECT format('%L::%s', w.value, declared.cursor_type) INTO watermark
 		  FROM activate._watermark w WHERE w.sync = declared.id AND w.value IS NOT NULL AND NOT everything;
-		since := activate._since_sql(watermark, declared.options->>'lag', 'q.c', '>=');
+		since := concat_ws(' AND ', activate._since_sql(watermark, declared.options->>'lag', 'q.c', '>='), chunk);
 	END IF;
 	newest := activate._newest_sql(CASE WHEN NOT queued THEN declared.cursor_type END, watermark);
 	IF declared.mode = 'append' OR declared.key_columns = '{}' THEN
@@ -296,8 +297,8 @@ BEGIN
 	RETURN activate._load_keyed(declared, query, everything, queued, since, newest);
 END
 $$;
-COMMENT ON FUNCTION activate._load_sql(bigint, text, boolean, boolean, boolean) IS 'private: the statement of a run into a table';
-REVOKE ALL ON FUNCTION activate._load_sql(bigint, text, boolean, boolean, boolean) FROM PUBLIC;
+COMMENT ON FUNCTION activate._load_sql(bigint, text, boolean, boolean, boolean, text) IS 'private: the statement of a run into a table';
+REVOKE ALL ON FUNCTION activate._load_sql(bigint, text, boolean, boolean, boolean, text) FROM PUBLIC;
 
 CREATE FUNCTION activate._load_back(sync bigint, keys jsonb[]) RETURNS void
 LANGUAGE sql

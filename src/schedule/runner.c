@@ -2,8 +2,8 @@
  * runner.c
  *	  A process that runs one sync once, connected as the sync's owner.
  *
- * Three transactions: "running" and the answered tick; the work; and, if that
- * failed, its error.  An owner that may not log in gets a process of the
+ * "Running" and the answered tick are a transaction; the work is one, or as many
+ * as it has chunks; and, if that failed, its error.  An owner that may not log in gets a process of the
  * superuser, and _run_execute() switches to the owner, restricted.  The SQL
  * functions are those of the room sync; the owner may not call them, so the
  * first and last run as the extension, and the work is called directly: it
@@ -19,9 +19,12 @@
 #include "nodes/value.h"
 #include "parser/parse_func.h"
 #include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "schedule/schedule.h"
 #include "schedule/spawn.h"
 #include "storage/ipc.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -38,6 +41,7 @@ extern PGDLLEXPORT void schedule_runner_main(Datum main_arg);
 
 static void runner_start(void *arg);
 static bool runner_execute(Running *running);
+static bool runner_transaction(Running *running, bool *more);
 static void runner_failed(void *arg);
 static void runner_tell_waiting(void);
 static void runner_context(void *arg);
@@ -116,6 +120,28 @@ runner_start(void *arg)
 static bool
 runner_execute(Running *running)
 {
+	bool		more = true;
+
+	while (runner_transaction(running, &more))
+	{
+		if (!more)
+			return true;
+
+		/* it may take long: what is set meanwhile holds, and autovacuum hears of it */
+		pgstat_report_stat(true);
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		(void) schedule_follow_settings();
+	}
+	return false;
+}
+
+static bool
+runner_transaction(Running *running, bool *more)
+{
 	MemoryContext caller = CurrentMemoryContext;
 	Oid			arguments[2] = {INT8OID, BOOLOID};
 	volatile bool done = false;
@@ -129,7 +155,7 @@ runner_execute(Running *running)
 		PushActiveSnapshot(GetTransactionSnapshot());
 		function = LookupFuncName(list_make2(makeString("activate"), makeString("_run_execute")),
 								  2, arguments, false);
-		(void) OidFunctionCall2(function, Int64GetDatum(running->run), BoolGetDatum(running->order.queued));
+		*more = DatumGetBool(OidFunctionCall2(function, Int64GetDatum(running->run), BoolGetDatum(running->order.queued)));
 		PopActiveSnapshot();
 		CommitTransactionCommand();
 		done = true;

@@ -47,6 +47,7 @@ LANGUAGE sql
 BEGIN ATOMIC
 	DELETE FROM activate._sent s WHERE s.sync = _forget.sync;
 	DELETE FROM activate._watermark w WHERE w.sync = _forget.sync;
+	DELETE FROM activate._backfill b WHERE b.sync = _forget.sync;
 	DELETE FROM activate._seen e WHERE e.sync = _forget.sync;
 	DELETE FROM activate._retry r WHERE r.sync = _forget.sync;
 	DELETE FROM activate.rejection r WHERE r.sync = _forget.sync;

@@ -1,4 +1,4 @@
-CREATE FUNCTION activate._run_finish(
+CREATE FUNCTION activate._run_record(
 	run			bigint,
 	status		text,
 	read		bigint,
@@ -11,13 +11,13 @@ CREATE FUNCTION activate._run_finish(
 LANGUAGE sql
 BEGIN ATOMIC
 	UPDATE activate.run r
-	   SET status = _run_finish.status, finished_at = clock_timestamp(), rows_read = read, rows_inserted = inserted,
-		rows_updated = updated, rows_deleted = deleted, rows_rejected = rejected, error = _run_finish.error
+	   SET status = _run_record.status, finished_at = CASE WHEN _run_record.status <> 'running' THEN clock_timestamp() END, rows_read = read, rows_inserted = inserted,
+		rows_updated = updated, rows_deleted = deleted, rows_rejected = rejected, error = _run_record.error
 	 WHERE r.id = run;
 END;
-COMMENT ON FUNCTION activate._run_finish(bigint, text, bigint, bigint, bigint, bigint, bigint, text) IS
-	'private: the outcome of a run';
-REVOKE ALL ON FUNCTION activate._run_finish(bigint, text, bigint, bigint, bigint, bigint, bigint, text) FROM PUBLIC;
+COMMENT ON FUNCTION activate._run_record(bigint, text, bigint, bigint, bigint, bigint, bigint, text) IS
+	'private: the outcome of a run, or of its chunks so far';
+REVOKE ALL ON FUNCTION activate._run_record(bigint, text, bigint, bigint, bigint, bigint, bigint, text) FROM PUBLIC;
 
 CREATE FUNCTION activate._run_start(sync bigint) RETURNS bigint
 LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'activate_run_start';
@@ -25,10 +25,10 @@ COMMENT ON FUNCTION activate._run_start(bigint) IS
 	'private: for runners, a new run that is "running"; NULL: the sync is paused, gone or running already';
 REVOKE ALL ON FUNCTION activate._run_start(bigint) FROM PUBLIC;
 
-CREATE FUNCTION activate._run_execute(run bigint, queued boolean DEFAULT false) RETURNS void
+CREATE FUNCTION activate._run_execute(run bigint, queued boolean DEFAULT false) RETURNS boolean
 LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'activate_run_execute';
 COMMENT ON FUNCTION activate._run_execute(bigint, boolean) IS
-	'private: for runners, does the work of a started run; queued: only what a trigger has queued for a table';
+	'private: for runners, does the work of a started run or a chunk of it (true: there is more); queued: only what a trigger has queued for a table';
 REVOKE ALL ON FUNCTION activate._run_execute(bigint, boolean) FROM PUBLIC;
 
 CREATE FUNCTION activate._run_failed(run bigint, error text) RETURNS void

@@ -65,7 +65,7 @@ plan_work(void *arg)
 {
 	PlanWork   *plan = arg;
 
-	run_execute(plan->sync, 0, false, plan->counts);
+	run_execute(plan->sync, 0, false, NULL, plan->counts);
 }
 
 static void

@@ -34,7 +34,14 @@ extern void sync_refuse_copy(void);
 /* Why nothing of this sync is being delivered, for people; NULL: it is. */
 extern char *sync_undelivered_reason(const Sync *sync);
 
-/* Runs it as its owner and counts; the run's row exists. */
-extern void run_execute(const Sync *sync, int64 run, bool full, RunCounts *counts);
+/* Runs it, or a chunk of it, as its owner, and adds to the counts; the run's row exists. */
+extern void run_execute(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCounts *counts);
+
+/*
+ * The next chunk of a run that a runner does, and that it is done; NULL: all
+ * that is left is to be done at once, as by hand.
+ */
+extern RunChunk *chunk_next(const Sync *sync);
+extern void chunk_done(const Sync *sync, const RunChunk *chunk);
 
 #endif							/* ACTIVATE_VERBS_H */
