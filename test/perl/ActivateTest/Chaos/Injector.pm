@@ -1,0 +1,280 @@
+# ActivateTest::Chaos::Injector: what may go wrong, one thing at a time, at random.
+package ActivateTest::Chaos::Injector;
+
+use strict;
+use warnings;
+
+use ActivateTest;
+use Time::HiRes ();
+
+# node, service; syncs: their names; reborn: the one that is dropped and declared again; declare: how
+sub new
+{
+	my ($class, %is) = @_;
+
+	return bless { %is, done => {}, started => Time::HiRes::time() }, $class;
+}
+
+sub pick { return $_[ int rand @_ ]; }
+
+# Text of the result; undef if the server was in no state to answer.
+sub sql
+{
+	my ($self, $sql) = @_;
+	local $ENV{PGOPTIONS} = '-c statement_timeout=20s -c client_min_messages=error';
+	my ($status, $out, $err) = eval { $self->{node}->psql('postgres', $sql) };
+
+	return $out if defined $status && $status == 0;
+	push @{ $self->{errors} }, "$sql: $err"
+	  if defined $err && $err !~ /server closed|terminating connection|connection to server|starting up|shutting down|crash|recovery|statement timeout|^\s*$/;
+	return;
+}
+
+sub say_so
+{
+	my ($self, $what) = @_;
+
+	$self->{done}{$what}++;
+	return Test::More::note(sprintf '%6.2f %s', Time::HiRes::time() - $self->{started}, $what);
+}
+
+# A process by what pg_stat_activity says of it.
+sub process
+{
+	my ($self, $kind) = @_;
+	my $where = $kind eq 'writer' ? "application_name LIKE 'chaos writer%'" : "backend_type LIKE 'activate $kind%'";
+	my $pids  = $self->sql("SELECT pid FROM pg_stat_activity WHERE $where ORDER BY pid") // '';
+
+	return pick(split /\n/, $pids);
+}
+
+sub await
+{
+	my ($self) = @_;
+
+	return $self->{node}->poll_query_until('postgres', 'SELECT true') || die "the server did not come back\n";
+}
+
+# The postmaster's children end by themselves, which takes a moment; until then it does not start.
+sub start
+{
+	my ($self) = @_;
+
+	for (1 .. 120)
+	{
+		undef $self->{node}{_pid};
+		return $self->await if $self->{node}->start(fail_ok => 1);
+		Time::HiRes::sleep(0.5);
+	}
+	die "the server did not start\n";
+}
+
+sub kill_process
+{
+	my ($self) = @_;
+	my $kind = pick(qw(deliver deliver runner launcher worker writer));
+	my $pid  = $self->process($kind) or return;
+
+	$self->say_so("kill -9 of a $kind");
+	kill_hard($pid);
+	return $self->await;
+}
+
+sub kill_postmaster
+{
+	my ($self) = @_;
+
+	$self->say_so('kill -9 of the postmaster');
+	$self->{node}->kill9;
+	return $self->start;
+}
+
+sub restart
+{
+	my ($self) = @_;
+	my $mode = pick(qw(immediate immediate fast));
+
+	$self->say_so("restart -m $mode");
+	$self->{node}->stop($mode);
+	return $self->start;
+}
+
+sub stop_and_continue
+{
+	my ($self) = @_;
+	my $kind = pick(qw(deliver deliver deliver worker));
+	my $pid  = $self->process($kind) or return;
+
+	$self->say_so("SIGSTOP of a $kind");
+	kill 'STOP', $pid;
+	Time::HiRes::sleep(0.1 + rand 1.5);
+	if (rand() < 0.2)
+	{
+		$self->say_so("kill -9 of a $kind that stands still");
+		kill_hard($pid);
+		return $self->await;
+	}
+	return kill 'CONT', $pid;
+}
+
+sub terminate
+{
+	my ($self) = @_;
+	my $kind = pick(qw(deliver deliver runner launcher worker writer));
+	my $pid  = $self->process($kind) or return;
+
+	$self->say_so("pg_terminate_backend of a $kind");
+	return $self->sql("SELECT pg_terminate_backend($pid)");
+}
+
+# Only psql dies: the server goes on with what it was told.
+sub kill_client
+{
+	my ($self) = @_;
+	my ($file) = pick(glob "$self->{directory}/psql.*") or return;
+
+	open my $fh, '<', $file or return;
+	my $pid = readline $fh;
+	$self->say_so('kill -9 of a psql');
+	return $pid && kill 'KILL', $pid;
+}
+
+sub drop_sync
+{
+	my ($self) = @_;
+
+	$self->say_so('activate_drop, activate_sync');
+	$self->sql("SELECT activate_drop('$self->{reborn}')");
+	return $self->{declare}->($self->{reborn});
+}
+
+sub drop_target
+{
+	my ($self) = @_;
+
+	$self->say_so('DROP SERVER, activate_target');
+	$self->sql("SELECT activate_drop('$self->{reborn}'); DROP SERVER $self->{reborn} CASCADE");
+	return $self->{declare}->($self->{reborn});
+}
+
+sub pause
+{
+	my ($self) = @_;
+	my $name = pick('', 'target:') . pick(@{ $self->{syncs} });
+
+	$self->say_so('pause and resume');
+	$self->sql("SELECT activate_pause('$name')");
+	Time::HiRes::sleep(rand 1);
+	return $self->sql("SELECT activate_resume('$name')");
+}
+
+sub settings
+{
+	my ($self) = @_;
+	my ($name, @values) = @{ pick(
+		[ 'activate.connections', 1, 4, 32 ], [ 'activate.stalled_connections', 1, 1000 ],
+		[ 'activate.http_timeout', "'300ms'", "'700ms'", "'2s'" ], [ 'activate.deliverers', 1, 2, 3 ],
+		[ 'activate.runners', 1, 2 ], [ 'activate.enabled', 'off', 'on', 'on' ],
+		[ 'activate.retry_backoff', "'1ms'", "'20ms'" ], [ 'activate.schedule', "'mirror_diff: off'", "''" ]) };
+	my $value = pick(@values);
+
+	$self->say_so("reload with another $name");
+	# two statements: it cannot run in a transaction
+	$self->sql("ALTER SYSTEM SET $name = $value");
+	return $self->sql('SELECT pg_reload_conf()');
+}
+
+sub run
+{
+	my ($self) = @_;
+	my $name = pick(@{ $self->{syncs} });
+	my $full = rand() < 0.15 && $name !~ /append/ ? 'true' : 'false';
+
+	$self->say_so(($full eq 'true' ? 'a run in full of ' : 'a run of ') . $name);
+	$self->{full}{$name} = 1 if $full eq 'true';
+	return $self->sql("SELECT activate_run('$name', full => $full)");
+}
+
+# Somebody locks the source, and takes his time.
+sub lock_source
+{
+	my ($self) = @_;
+
+	$self->say_so('LOCK TABLE');
+	return $self->sql('BEGIN; LOCK TABLE chaos; SELECT pg_sleep(' . rand(1) . '); COMMIT');
+}
+
+sub wrong_name
+{
+	my ($self) = @_;
+	my $name = pick(@{ $self->{syncs} });
+
+	$self->say_so('a name that DNS does not know');
+	$self->sql("SELECT activate_target('$name', 'webhook', '{\"url\": \"http://nowhere.invalid/hook/$name\"}')");
+	Time::HiRes::sleep(rand 1);
+	return $self->{retarget}->($name);
+}
+
+my @faults = (
+	map({ ({ fault => 'status', status => $_ }) } 408, 409, 413, 425, 429, 500, 503),
+	{ fault => 'status', status => 429, retry_after => '1' },
+	{ fault => 'status', status => 429, retry_after_date => 1 },
+	{ fault => 'status', status => 500, applied => \1 },
+	{ fault => 'status', status => 502, body => '<html><h1>Bad Gateway</h1></html>', content_type => 'text/html' },
+	{ fault => 'status', status => 502, body => '<html><h1>Bad Gateway</h1></html>', content_type => 'text/html', applied => \1 },
+	map({ ({ fault => $_ }) } qw(empty200 garbage redirect half drip reset close hang)),
+	{ fault => 'close', applied => \1 }, { fault => 'hang', applied => \1 },
+	{ fault => 'slow', ms => 100 }, { fault => 'slow', ms => 900 }, { fault => 'bigbody', bytes => 100_000 },
+	{ results => 'short' }, { results => 'wrong' }, { max_batch => 2 }, { batch_refusal => 'all' }, { fault => 'down', ms => 300 });
+
+sub answer
+{
+	my ($self) = @_;
+	my $fault = pick(@faults);
+	my $path  = pick('/hook', map { "/hook/$_" } @{ $self->{syncs} });
+	my $what  = join ' ', map { my $value = $fault->{$_}; $_ . '=' . (ref $value ? $$value : $value) } sort keys %$fault;
+
+	$self->say_so("service: $what at $path");
+	return $self->service({ %$fault, path => $path, count => 1 + int rand 30, every => 1 + int rand 3 })
+	  if $fault->{fault} && $fault->{fault} ne 'down';
+	$self->service($fault);
+	Time::HiRes::sleep(rand 1);
+	return $fault->{fault} ? $self->{service}->up : $self->service({ map { $_ => undef } keys %$fault });
+}
+
+sub service
+{
+	my ($self, $control) = @_;
+
+	return $self->{service}->control($control);
+}
+
+my %weight = (
+	answer => 16, kill_process => 3, kill_postmaster => 1, restart => 1, stop_and_continue => 2, terminate => 3, kill_client => 1,
+	drop_sync => 1, drop_target => 1, pause => 2, settings => 3, run => 4, lock_source => 1, wrong_name => 1);
+my @actions = map { ($_) x $weight{$_} } sort keys %weight;
+
+sub inject
+{
+	my ($self) = @_;
+	my $action = pick(@actions);
+
+	return $self->$action;
+}
+
+# As if nothing had been.
+sub heal
+{
+	my ($self) = @_;
+
+	$self->service({ fault => 'none' });
+	$self->service({ $_ => undef }) for qw(results max_batch batch_refusal);
+	$self->sql('ALTER SYSTEM RESET ALL');
+	$self->sql('SELECT pg_reload_conf()');
+	$self->{retarget}->($_) for @{ $self->{syncs} };
+	$self->{declare}->($self->{reborn});
+	$self->sql("SELECT activate_resume('$_'); SELECT activate_resume('target:$_')") for @{ $self->{syncs} };
+	return;
+}
+
+1;

@@ -1,0 +1,286 @@
+# ActivateTest::Chaos::Judge: what the service was told against what the writers committed.
+package ActivateTest::Chaos::Judge;
+
+use strict;
+use warnings;
+
+use ActivateTest;
+use JSON::PP ();
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+sub new
+{
+	my ($class, $chaos) = @_;
+	my $self = bless { chaos => $chaos, node => $chaos->{node}, service => $chaos->{service}, shown => 0 }, $class;
+
+	$self->read_models;
+	return $self;
+}
+
+# The models of all writers are one: their keys are their own.
+sub read_models
+{
+	my ($self) = @_;
+
+	$self->{rows}      = { 1 => [ 'stays', 1 ], 2 => [ 'stays', 2 ] };
+	$self->{committed} = { 1 => { 1 => 'stays' }, 2 => { 2 => 'stays' } };
+	@$self{qw(events same errors unknown transactions)} = ({}, {}, [], 0, 0);
+	for my $file (sort glob "$self->{chaos}{directory}/model.*")
+	{
+		my $model = JSON::PP::decode_json(slurp_file($file));
+
+		%{ $self->{$_} } = (%{ $self->{$_} }, %{ $model->{$_} }) for qw(rows committed same);
+		$self->{events}{"@$_"}++ for @{ $model->{events} };
+		push @{ $self->{errors} }, @{ $model->{errors} };
+		$self->{unknown} += $model->{unknown};
+		$self->{transactions} += $model->{transaction};
+	}
+	return;
+}
+
+# What the service was asked, in the order of its asking: a list of changes with the status of their request.
+sub read_log
+{
+	my ($self, $name) = @_;
+	my @told;
+	my $before = @{ $self->{told}{$name} // [] };
+	my $text = $self->{service}->call('GET', "/_log?path=/hook/$name");
+
+	while ($text =~ /"at_us":\s*(\d+).*?"path":\s*"([^"]*)".*?"body":\s*"((?:[^"\\]++|\\.)*+)",\s*"status":\s*(\d+)/gs)
+	{
+		my ($at, $path, $body, $status) = ($1, $2, $3, $4);
+
+		next if $path ne "/hook/$name";
+		$body =~ s/\\(.)/$1/g;
+		my $changes = () = $body =~ /"seq": /g;
+		while ($body =~ /\{"id": "([^"]*)", "seq": (\d+), "sync": "[^"]*", "op": "(\w+)", "key": \{(?:"id": (\d+))?\}, "row": (null|\{([^}]*)\})\}/g)
+		{
+			my %change = (id => $1, seq => $2, op => $3, key => $4, row => $5, at => $at, status => $status);
+
+			for my $row ($change{row})
+			{
+				($change{rev}) = $row =~ /"rev": (\d+)/;
+				($change{v})   = $row =~ /"v": "(\w+)"/;
+				($change{key}) = $row =~ /"id": (\d+)/ unless defined $change{key};
+			}
+			$change{refused} = 1 if ($status >= 300 && $status < 500 && $status !~ /^(408|425|429)$/) || (($change{v} // '') eq 'bad' && (!$before || @told < $before));
+			push @told, \%change;
+			$changes--;
+		}
+		die "not understood: $body\n" if $changes;
+	}
+	return \@told;
+}
+
+sub sql { my ($self, $sql) = @_; return $self->{node}->safe_psql('postgres', $sql); }
+
+# A list of keys that are wrong is empty; else what is known of the first.
+sub none
+{
+	my ($self, $name, $claim, @wrong) = @_;
+
+	is(join(', ', @wrong[ 0 .. (@wrong < 20 ? $#wrong : 19) ]), '', "$name: $claim") and return 1;
+	my %keys = map { /^(\d+)/ ? ($1 => 1) : () } @wrong;
+	$self->show($name, $_) for (sort { $a <=> $b } keys %keys)[ 0 .. (keys %keys < 3 ? keys(%keys) - 1 : 2) ];
+	return 0;
+}
+
+sub show
+{
+	my ($self, $name, $key) = @_;
+
+	return if $self->{shown}++ > 8;
+	my $where = "JOIN activate.sync s ON s.id = t.sync WHERE s.name = '$name' AND t.key ->> 'id' = '$key'";
+	my @tables = map { "$_: " . join "\n    ", '', split /\n/, $self->sql("SELECT t.* FROM activate.$_ t $where ORDER BY " . ($_ eq 'sent' ? '1' : 't.id')) } qw(outbox sent rejection receipt);
+
+	diag join "\n", "$name, key $key:",
+	  '  committed: ' . join(', ', map { "$_ $self->{committed}{$key}{$_}" } sort { $a <=> $b } keys %{ $self->{committed}{$key} // {} }),
+	  '  now: ' . join(' ', @{ $self->{rows}{$key} // ['deleted'] }),
+	  '  told:', map({ my $c = $_; "    $c->{at} $c->{status} $c->{id} $c->{seq} $c->{op} $c->{row}" } grep { ($_->{key} // '') eq $key } @{ $self->{told}{$name} // [] }),
+	  map { "  $_" } @tables;
+	return;
+}
+
+# The last content that a good receiver holds of each key.
+sub held
+{
+	my ($self, $name) = @_;
+	my $keys = $self->{service}->hook_state($name)->{syncs}{$name} // {};
+
+	return { map { $keys->{$_}{key}{id} => $keys->{$_}{row} } keys %$keys };
+}
+
+# Keys of which it holds something else than what was committed last.
+sub different
+{
+	my ($self, $name) = @_;
+	my $sync = $self->{chaos}{syncs}{$name};
+	my $held = $self->held($name);
+	my $rows = $self->{rows};
+	my @wrong;
+
+	for my $id (sort { $a <=> $b } keys %{ { %$rows, %$held } })
+	{
+		my ($v, $rev) = @{ $rows->{$id} // [] };
+		my $row = $held->{$id};
+
+		next if !$rows->{$id} && (!$row || ($sync->{mode} // '') ne 'mirror');
+		next if $row && $rows->{$id} && $row->{v} eq $v && ($row->{rev} // $rev) == $rev;
+		push @wrong, $id;
+	}
+	return @wrong;
+}
+
+sub judge
+{
+	my ($self) = @_;
+	my $chaos = $self->{chaos};
+	my @names = sort keys %{ $chaos->{syncs} };
+	my @state = grep { ($chaos->{syncs}{$_}{mode} // '') ne 'append' } @names;
+
+	is(join("\n", @{ $self->{errors} }), '', 'the writers met no error but lost connections');
+	is(join("\n", @{ $chaos->{injector}{errors} // [] }), '', 'and the injector none');
+	ok($chaos->settle, 'settled') or return $self->stuck;
+	is($self->sql('SELECT coalesce(string_agg(concat_ws(\':\', id, v, rev), \' \' ORDER BY id), \'\') FROM chaos'),
+		join(' ', map { join ':', $_, @{ $self->{rows}{$_} } } sort { $a <=> $b } keys %{ $self->{rows} }), 'the model knows the table');
+	$self->{told}{$_} = $self->read_log($_) for @names;
+	$self->triggers_saw_everything;
+	$self->sql("SELECT activate_run('$_')") for @names;
+	ok($chaos->settle, 'a last run of each') or return $self->stuck;
+	for my $name (@state)
+	{
+		my %refused = map { $_ => 1 } split /\n/, $self->sql("SELECT DISTINCT r.key ->> 'id' FROM activate.rejection r JOIN activate.sync s ON s.id = r.sync WHERE s.name = '$name'");
+		$self->none($name, 'each key is there as it is, or stands in rejection', grep { !$refused{$_} } $self->different($name));
+	}
+	$self->{service}->control({ reject => undef });
+	$self->sql("SELECT activate_retry('$_')") for @names;
+	ok($chaos->settle, 'retried') or return $self->stuck;
+	is($self->sql('SELECT count(*) FROM activate.rejection'), 0, 'success removes the rejections');
+	$self->{told}{$_} = $self->read_log($_) for @names;
+	$self->none($_, 'each key is there as it is', $self->different($_)) for @state;
+	$self->nothing_undone($_) for @names;
+	$self->ids($_) for @names;
+	$self->order($_) for @names;
+	$self->events($_) for grep { ($chaos->{syncs}{$_}{mode} // '') eq 'append' } @names;
+	$self->nothing_left;
+	return;
+}
+
+sub stuck
+{
+	my ($self) = @_;
+
+	diag $self->sql('SELECT * FROM activate.stat_target; SELECT * FROM activate.stat_sync; SELECT * FROM activate.outbox ORDER BY id LIMIT 30');
+	return;
+}
+
+# What a run by trigger would still enqueue: nothing, unless declared anew.
+sub triggers_saw_everything
+{
+	my ($self) = @_;
+
+	for my $name (qw(upsert mirror flip))
+	{
+		my $left = $self->sql("BEGIN; SELECT activate_run('$name') AS run \\gset\nSELECT string_agg(o.key ->> 'id', ', ') FROM activate.outbox o JOIN activate.sync s ON s.id = o.sync WHERE s.name = '$name'; ROLLBACK");
+		$self->none($name, 'the triggers saw everything', split /, /, $left);
+	}
+	return;
+}
+
+# Only what was committed was ever seen.
+sub nothing_undone
+{
+	my ($self, $name) = @_;
+	my $append = ($self->{chaos}{syncs}{$name}{mode} // '') eq 'append';
+	my @wrong;
+
+	for my $change (@{ $self->{told}{$name} })
+	{
+		next if $change->{row} eq 'null';
+		my ($key, $rev, $v) = @$change{qw(key rev v)};
+		my $known = $append ? $self->{events}{"$key $rev"} || $key < 10
+		  : defined $rev ? defined $self->{committed}{$key}{$rev} && $self->{committed}{$key}{$rev} eq $v
+		  : scalar grep { $_ eq $v } values %{ $self->{committed}{$key} // {} };
+		push @wrong, "$key $change->{row}" unless $known;
+	}
+	return $self->none($name, 'nothing was told that was not committed', @wrong);
+}
+
+# The same id, the same message; the same content, the same id.
+sub ids
+{
+	my ($self, $name) = @_;
+	my (%content, %ids, %refused, @other, @more);
+
+	for my $change (@{ $self->{told}{$name} })
+	{
+		my $content = join ' ', map { $_ // '' } @$change{qw(key op row)};
+		my $whole   = "$content $change->{seq}";
+
+		push @other, "$change->{key} $change->{id}" if ($content{ $change->{id} } //= $whole) ne $whole;
+		$ids{$content}{ $change->{id} } = 1;
+		$refused{$content} = 1 if $change->{refused};
+	}
+	$self->none($name, 'one id is one message', @other);
+	# after a crash it is not known which of several intents of a key the message stood for: told so, and told again under a new id
+	my %doubt = map { $_ => 1 } split /\n/, $self->sql("SELECT DISTINCT r.idempotency_key FROM activate.receipt r JOIN activate.sync s ON s.id = r.sync WHERE r.outcome = 'ambiguous' AND r.latency IS NULL AND s.name = '$name'");
+	return if $name =~ /flip|reborn|append/ || $self->{chaos}{injector}{full}{$name};
+	for my $content (grep { !$refused{$_} && 1 < grep { !$doubt{$_} } keys %{ $ids{$_} } } sort keys %ids)
+	{
+		my ($rev) = $content =~ /"rev": (\d+)/;
+		push @more, "$content: " . join ', ', sort keys %{ $ids{$content} } if defined $rev && !$self->{same}{$rev};
+	}
+	return $self->none($name, 'the same content was told under the same id', @more);
+}
+
+# An older message after a newer one: only if nobody knew what became of it.
+sub order
+{
+	my ($self, $name) = @_;
+	my (%newest, @late);
+
+	return if $name eq 'reborn';
+	my %unknown = map { $_ => 1 } split /\n/, $self->sql("SELECT DISTINCT r.idempotency_key FROM activate.receipt r JOIN activate.sync s ON s.id = r.sync WHERE r.outcome = 'ambiguous' AND s.name = '$name'");
+	for my $change (@{ $self->{told}{$name} })
+	{
+		my $key = $change->{key} // '';
+
+		push @late, "$key $change->{id} seq $change->{seq} after $newest{$key}" if $change->{seq} < ($newest{$key} // 0) && !$unknown{ $change->{id} };
+		$newest{$key} = $change->{seq} if $change->{seq} > ($newest{$key} // 0);
+	}
+	return $self->none($name, 'no message came after a newer one of its key, unless its outcome was unknown', @late);
+}
+
+# Each committed change is one event.
+sub events
+{
+	my ($self, $name) = @_;
+	my (%refused, %taken, @wrong);
+
+	for my $change (@{ $self->{told}{$name} })
+	{
+		$refused{ $change->{id} } = 1 if $change->{refused} && $change->{status} != 0;
+		$taken{"$change->{key} $change->{rev}"}{ $change->{id} } = 1;
+	}
+	for my $event (sort keys %{ { %taken, %{ $self->{events} } } })
+	{
+		next if $event =~ /^[12] /;
+		my $count = grep { !$refused{$_} } keys %{ $taken{$event} // {} };
+		my $want  = $self->{events}{$event} // 0;
+		push @wrong, "$event: $count instead of $want" if $count != $want;
+	}
+	return $self->none($name, 'each committed change is one event', @wrong);
+}
+
+sub nothing_left
+{
+	my ($self) = @_;
+
+	is($self->sql('SELECT count(*) FROM activate.outbox'), 0, 'nothing is pending');
+	is($self->sql('SELECT coalesce(sum(in_flight), 0) FROM activate.stat_target'), 0, 'nothing is in flight');
+	is($self->sql("SELECT count(*) FROM activate.run WHERE status = 'running'"), 0, 'no run is left');
+	return;
+}
+
+1;
