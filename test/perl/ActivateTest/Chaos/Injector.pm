@@ -227,6 +227,9 @@ my @faults = (
 	{ fault => 'slow', ms => 100 }, { fault => 'slow', ms => 900 }, { fault => 'bigbody', bytes => 100_000 },
 	{ results => 'short' }, { results => 'wrong' }, { max_batch => 2 }, { batch_refusal => 'all' }, { fault => 'down', ms => 300 });
 
+# Those that a single rule of the service can give.
+sub answers { return grep { $_->{fault} && $_->{fault} ne 'down' } @faults; }
+
 sub answer
 {
 	my ($self) = @_;

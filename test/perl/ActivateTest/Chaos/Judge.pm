@@ -5,6 +5,7 @@ use strict;
 use warnings;
 
 use ActivateTest;
+use ActivateTest::Chaos::Leaks;
 use JSON::PP ();
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -164,6 +165,7 @@ sub judge
 	$self->order($_) for @names;
 	$self->events($_) for grep { ($chaos->{syncs}{$_}{mode} // '') eq 'append' } @names;
 	$self->nothing_left;
+	ActivateTest::Chaos::Leaks->new($chaos)->judge;
 	return;
 }
 
