@@ -157,6 +157,33 @@ sub drop_target
 	return $self->{declare}->($self->{reborn});
 }
 
+# The same again: whatever is queued is read anew.
+sub redeclare
+{
+	my ($self) = @_;
+	my $name = pick(@{ $self->{syncs} });
+
+	$self->say_so("activate_sync of $name again");
+	return $self->{declare}->($name);
+}
+
+sub discard
+{
+	my ($self) = @_;
+
+	$self->say_so('activate_discard');
+	return $self->sql("SELECT activate_discard('$self->{reborn}')");
+}
+
+# Plans are made anew.
+sub alter_source
+{
+	my ($self) = @_;
+
+	$self->say_so('ALTER TABLE');
+	return $self->sql('ALTER TABLE chaos ADD COLUMN more int; ALTER TABLE chaos DROP COLUMN more');
+}
+
 sub pause
 {
 	my ($self) = @_;
@@ -253,8 +280,8 @@ sub service
 }
 
 my %weight = (
-	answer => 16, kill_process => 3, kill_postmaster => 1, restart => 1, stop_and_continue => 2, terminate => 3, kill_client => 1,
-	drop_sync => 1, drop_target => 1, pause => 2, settings => 3, run => 4, lock_source => 1, wrong_name => 1);
+	answer => 16, kill_process => 4, kill_postmaster => 1, restart => 1, stop_and_continue => 2, terminate => 3, kill_client => 1,
+	drop_sync => 1, drop_target => 1, pause => 2, settings => 3, run => 4, lock_source => 1, wrong_name => 1, redeclare => 2, discard => 1, alter_source => 1);
 my @actions = map { ($_) x $weight{$_} } sort keys %weight;
 
 sub inject

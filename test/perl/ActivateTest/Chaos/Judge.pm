@@ -45,7 +45,6 @@ sub read_log
 {
 	my ($self, $name) = @_;
 	my @told;
-	my $before = @{ $self->{told}{$name} // [] };
 	my $text = $self->{service}->call('GET', "/_log?path=/hook/$name");
 
 	while ($text =~ /"at_us":\s*(\d+).*?"path":\s*"([^"]*)".*?"body":\s*"((?:[^"\\]++|\\.)*+)",\s*"status":\s*(\d+)/gs)
@@ -65,7 +64,6 @@ sub read_log
 				($change{v})   = $row =~ /"v": "(\w+)"/;
 				($change{key}) = $row =~ /"id": (\d+)/ unless defined $change{key};
 			}
-			$change{refused} = 1 if ($status >= 300 && $status < 500 && $status !~ /^(408|425|429)$/) || (($change{v} // '') eq 'bad' && (!$before || @told < $before));
 			push @told, \%change;
 			$changes--;
 		}
@@ -75,6 +73,14 @@ sub read_log
 }
 
 sub sql { my ($self, $sql) = @_; return $self->{node}->safe_psql('postgres', $sql); }
+
+# The ids of a sync's messages that have such a receipt.
+sub ids_with
+{
+	my ($self, $name, $condition) = @_;
+
+	return map { $_ => 1 } split /\n/, $self->sql("SELECT DISTINCT r.idempotency_key FROM activate.receipt r JOIN activate.sync s ON s.id = r.sync WHERE s.name = '$name' AND $condition");
+}
 
 # A list of keys that are wrong is empty; else what is known of the first.
 sub none
@@ -213,7 +219,8 @@ sub nothing_undone
 sub ids
 {
 	my ($self, $name) = @_;
-	my (%content, %ids, %refused, @other, @more);
+	my %refused = $self->ids_with($name, "r.outcome = 'rejected'");
+	my (%content, %ids, @other, @more);
 
 	for my $change (@{ $self->{told}{$name} })
 	{
@@ -222,13 +229,12 @@ sub ids
 
 		push @other, "$change->{key} $change->{id}" if ($content{ $change->{id} } //= $whole) ne $whole;
 		$ids{$content}{ $change->{id} } = 1;
-		$refused{$content} = 1 if $change->{refused};
 	}
 	$self->none($name, 'one id is one message', @other);
 	# after a crash it is not known which of several intents of a key the message stood for: told so, and told again under a new id
-	my %doubt = map { $_ => 1 } split /\n/, $self->sql("SELECT DISTINCT r.idempotency_key FROM activate.receipt r JOIN activate.sync s ON s.id = r.sync WHERE r.outcome = 'ambiguous' AND r.latency IS NULL AND s.name = '$name'");
+	my %doubt = $self->ids_with($name, "r.outcome = 'ambiguous' AND r.latency IS NULL");
 	return if $name =~ /flip|reborn|append/ || $self->{chaos}{injector}{full}{$name};
-	for my $content (grep { !$refused{$_} && 1 < grep { !$doubt{$_} } keys %{ $ids{$_} } } sort keys %ids)
+	for my $content (grep { 1 < grep { !$doubt{$_} && !$refused{$_} } keys %{ $ids{$_} } } sort keys %ids)
 	{
 		my ($rev) = $content =~ /"rev": (\d+)/;
 		push @more, "$content: " . join ', ', sort keys %{ $ids{$content} } if defined $rev && !$self->{same}{$rev};
@@ -243,7 +249,7 @@ sub order
 	my (%newest, @late);
 
 	return if $name eq 'reborn';
-	my %unknown = map { $_ => 1 } split /\n/, $self->sql("SELECT DISTINCT r.idempotency_key FROM activate.receipt r JOIN activate.sync s ON s.id = r.sync WHERE r.outcome = 'ambiguous' AND s.name = '$name'");
+	my %unknown = $self->ids_with($name, "r.outcome = 'ambiguous'");
 	for my $change (@{ $self->{told}{$name} })
 	{
 		my $key = $change->{key} // '';
@@ -254,16 +260,17 @@ sub order
 	return $self->none($name, 'no message came after a newer one of its key, unless its outcome was unknown', @late);
 }
 
-# Each committed change is one event.
+# Each committed change is one event.  What was refused for good was none; activate_retry makes another message of it.
 sub events
 {
 	my ($self, $name) = @_;
-	my (%refused, %taken, @wrong);
+	my %refused = $self->ids_with($name, "r.outcome = 'rejected'");
+	my $accepted = $self->{service}->hook_state($name)->{ids};
+	my (%taken, @wrong);
 
 	for my $change (@{ $self->{told}{$name} })
 	{
-		$refused{ $change->{id} } = 1 if $change->{refused} && $change->{status} != 0;
-		$taken{"$change->{key} $change->{rev}"}{ $change->{id} } = 1;
+		$taken{"$change->{key} $change->{rev}"}{ $change->{id} } = 1 if $accepted->{ $change->{id} };
 	}
 	for my $event (sort keys %{ { %taken, %{ $self->{events} } } })
 	{

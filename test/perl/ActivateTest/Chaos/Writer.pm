@@ -17,11 +17,12 @@ use Time::HiRes ();
 sub start
 {
 	my ($class, %is) = @_;
+	my $parent = $$;
 	my $pid = fork() // die "could not fork: $!";
 
 	return $pid if $pid;
 	my $self = bless {
-		%is, name => "chaos writer $is{number}", rows => {}, rev => 0, transaction => 0,
+		%is, parent => $parent, name => "chaos writer $is{number}", rows => {}, rev => 0, transaction => 0,
 		committed => {}, events => [], written => {}, same => {}, errors => [], unknown => 0 }, $class;
 	$SIG{PIPE} = 'IGNORE';
 	$SIG{TERM} = sub { POSIX::_exit(1) };
@@ -31,6 +32,7 @@ sub start
 	eval {
 		until (-e "$is{directory}/stop")
 		{
+			POSIX::_exit(1) if getppid() != $self->{parent};
 			$self->transaction;
 			Time::HiRes::sleep(rand 2 * $is{pause});
 		}
@@ -59,6 +61,7 @@ sub session
 	for (1 .. 3000)
 	{
 		last if $self->{session};
+		POSIX::_exit(1) if getppid() != $self->{parent};
 		$self->{session} = eval { ActivateTest::Session->new($self->{database}) } and do {
 			open my $file, '>', "$self->{directory}/psql.$self->{number}" or die $!;
 			print $file $self->{session}{psql};
