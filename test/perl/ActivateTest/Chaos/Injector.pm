@@ -110,6 +110,7 @@ sub stop_and_continue
 	Time::HiRes::sleep(0.1 + rand 1.5);
 	if (rand() < 0.2)
 	{
+		push @{ $self->{forgotten} }, [ (Time::HiRes::time()) x 2 ];
 		$self->say_so("kill -9 of a $kind that stands still");
 		kill_hard($pid);
 		return $self->await;
@@ -231,13 +232,15 @@ sub lock_source
 	return $self->sql('BEGIN; LOCK TABLE chaos; SELECT pg_sleep(' . rand(1) . '); COMMIT');
 }
 
-sub wrong_name
+# A name that DNS does not know, or a service that does not speak TLS.
+sub wrong_url
 {
 	my ($self) = @_;
 	my $name = pick(@{ $self->{syncs} });
+	my $url  = pick("http://nowhere.invalid/hook/$name", $self->{service}->url("/hook/$name") =~ s/^http/https/r);
 
-	$self->say_so('a name that DNS does not know');
-	$self->sql("SELECT activate_target('$name', 'webhook', '{\"url\": \"http://nowhere.invalid/hook/$name\"}')");
+	$self->say_so("the target $name is at $url");
+	$self->sql("SELECT activate_target('$name', 'webhook', '{\"url\": \"$url\"}')");
 	Time::HiRes::sleep(rand 1);
 	return $self->{retarget}->($name);
 }
@@ -281,15 +284,20 @@ sub service
 
 my %weight = (
 	answer => 16, kill_process => 4, kill_postmaster => 1, restart => 1, stop_and_continue => 2, terminate => 3, kill_client => 1,
-	drop_sync => 1, drop_target => 1, pause => 2, settings => 3, run => 4, lock_source => 1, wrong_name => 1, redeclare => 2, discard => 1, alter_source => 1);
+	drop_sync => 1, drop_target => 1, pause => 2, settings => 3, run => 4, lock_source => 1, wrong_url => 1, redeclare => 2, discard => 1, alter_source => 1);
 my @actions = map { ($_) x $weight{$_} } sort keys %weight;
+
+# What makes no deliverer forget what it has tried.
+my %quiet = map { $_ => 1 } qw(answer run lock_source stop_and_continue kill_client);
 
 sub inject
 {
 	my ($self) = @_;
 	my $action = pick(@actions);
+	my $began  = Time::HiRes::time();
 
-	return $self->$action;
+	$self->$action;
+	return $quiet{$action} || push @{ $self->{forgotten} }, [ $began, Time::HiRes::time() ];
 }
 
 # As if nothing had been.
@@ -297,6 +305,7 @@ sub heal
 {
 	my ($self) = @_;
 
+	push @{ $self->{forgotten} }, [ (Time::HiRes::time()) x 2 ];
 	$self->service({ fault => 'none' });
 	$self->service({ $_ => undef }) for qw(results max_batch batch_refusal);
 	$self->sql('ALTER SYSTEM RESET ALL');

@@ -23,7 +23,7 @@ sub start
 	return $pid if $pid;
 	my $self = bless {
 		%is, parent => $parent, name => "chaos writer $is{number}", rows => {}, rev => 0, transaction => 0,
-		committed => {}, events => [], written => {}, same => {}, errors => [], unknown => 0 }, $class;
+		committed => {}, events => [], errors => [], unknown => 0 }, $class;
 	$SIG{PIPE} = 'IGNORE';
 	$SIG{TERM} = sub { POSIX::_exit(1) };
 	$ENV{PGAPPNAME} = $self->{name};
@@ -49,7 +49,7 @@ sub write_model
 	my ($self) = @_;
 
 	open my $file, '>', "$self->{directory}/model.$self->{number}" or die $!;
-	print $file JSON::PP->new->canonical->encode({ map { $_ => $self->{$_} } qw(rows committed events written same errors unknown transaction) });
+	print $file JSON::PP->new->canonical->encode({ map { $_ => $self->{$_} } qw(rows committed events errors unknown transaction) });
 	return CORE::close($file);
 }
 
@@ -123,7 +123,6 @@ sub set
 	{
 		$try->{rows}{$id} = [ $v, $rev ];
 		push @{ $try->{events} }, [ $id, $rev ];
-		$self->{written}{$rev} = 1;
 	}
 	return $rev;
 }
@@ -166,7 +165,6 @@ sub change_one
 	if ($what eq 'same')
 	{
 		push @{ $try->{events} }, [ $id, $try->{rows}{$id}[1] ];
-		$self->{same}{ $try->{rows}{$id}[1] } = 1;
 		return "UPDATE chaos SET v = v WHERE id = $id";
 	}
 	my $rev = $self->set($try, $v, $id);
