@@ -171,6 +171,7 @@ sub judge
 	$self->order($_) for @names;
 	$self->events($_) for grep { ($chaos->{syncs}{$_}{mode} // '') eq 'append' } @names;
 	$self->nothing_left;
+	$self->say_how_much;
 	ActivateTest::Chaos::Leaks->new($chaos)->judge;
 	return;
 }
@@ -288,13 +289,27 @@ sub events
 	return $self->none($name, 'each committed change is one event', @wrong);
 }
 
+sub say_how_much
+{
+	my ($self) = @_;
+	my $done  = 0;
+	my $told  = 0;
+	my $stats = $self->{service}->stats;
+
+	$done += $_ for values %{ $self->{chaos}{injector}{done} };
+	$told += @$_ for values %{ $self->{told} };
+	return note "$self->{transactions} transactions, $self->{unknown} of which lost their connection; $done injections; "
+	  . "$told messages in $stats->{requests} requests, $stats->{faults} of which were spoilt, $stats->{duplicates} messages taken again";
+}
+
 sub nothing_left
 {
 	my ($self) = @_;
 
 	is($self->sql('SELECT count(*) FROM activate.outbox'), 0, 'nothing is pending');
 	is($self->sql('SELECT coalesce(sum(in_flight), 0) FROM activate.stat_target'), 0, 'nothing is in flight');
-	is($self->sql("SELECT count(*) FROM activate.run WHERE status = 'running'"), 0, 'no run is left');
+	my $now = $self->sql('SELECT clock_timestamp()');
+	ok($self->{node}->poll_query_until('postgres', "SELECT count(*) = 0 FROM activate.run WHERE status = 'running' AND started_at <= '$now'"), 'no run is left');
 	return;
 }
 
