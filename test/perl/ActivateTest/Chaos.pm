@@ -83,7 +83,6 @@ sub run
 	my $end = Time::HiRes::time() + $seconds;
 	my @pids;
 
-	$self->{events} = $self->{injector};
 	for my $n (1 .. $writers, 'bulk')
 	{
 		my $number = $n eq 'bulk' ? $writers + 1 : $n;
@@ -91,6 +90,7 @@ sub run
 			number => $number, seed => $self->{seed} * 100 + $number, bulk => $n eq 'bulk', pause => $n eq 'bulk' ? 0.3 : 0.05,
 			database => $self->{node}->connstr('postgres'), directory => $self->{directory});
 	}
+	$self->{injector}{writers} = \@pids;
 	while (Time::HiRes::time() < $end)
 	{
 		Time::HiRes::sleep(rand 0.8);

@@ -5,6 +5,7 @@ use strict;
 use warnings;
 
 use ActivateTest;
+use PostgreSQL::Test::Utils;
 use Time::HiRes ();
 
 # node, service; syncs: their names; reborn: the one that is dropped and declared again; declare: how
@@ -35,7 +36,7 @@ sub say_so
 	my ($self, $what) = @_;
 
 	$self->{done}{$what}++;
-	return Test::More::note(sprintf '%6.2f %s', Time::HiRes::time() - $self->{started}, $what);
+	return Test::More::note(sprintf '%.3f %6.2f %s', Time::HiRes::time(), Time::HiRes::time() - $self->{started}, $what);
 }
 
 # A process by what pg_stat_activity says of it.
@@ -133,11 +134,13 @@ sub kill_client
 {
 	my ($self) = @_;
 	my ($file) = pick(glob "$self->{directory}/psql.*") or return;
+	my ($pid)  = slurp_file($file) =~ /^(\d+)$/ or return;
 
-	open my $fh, '<', $file or return;
-	my $pid = readline $fh;
+	# it may be gone, and its number another's
+	my $stat = eval { slurp_file("/proc/$pid/stat") } // '';
+	return unless grep { $stat =~ /\) \S $_ / } @{ $self->{writers} };
 	$self->say_so('kill -9 of a psql');
-	return $pid && kill 'KILL', $pid;
+	return kill 'KILL', $pid;
 }
 
 sub drop_sync

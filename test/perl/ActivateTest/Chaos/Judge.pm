@@ -26,14 +26,14 @@ sub read_models
 
 	$self->{rows}      = { 1 => [ 'stays', 1 ], 2 => [ 'stays', 2 ] };
 	$self->{committed} = { 1 => { 1 => 'stays' }, 2 => { 2 => 'stays' } };
-	@$self{qw(events errors unknown transactions)} = ({}, [], 0, 0);
+	@$self{qw(events scripts errors unknown transactions)} = ({}, [], [], 0, 0);
 	for my $file (sort glob "$self->{chaos}{directory}/model.*")
 	{
 		my $model = JSON::PP::decode_json(slurp_file($file));
 
 		%{ $self->{$_} } = (%{ $self->{$_} }, %{ $model->{$_} }) for qw(rows committed);
 		$self->{events}{"@$_"}++ for @{ $model->{events} };
-		push @{ $self->{errors} }, @{ $model->{errors} };
+		push @{ $self->{$_} }, @{ $model->{$_} } for qw(scripts errors);
 		$self->{unknown} += $model->{unknown};
 		$self->{transactions} += $model->{transaction};
 	}
@@ -89,6 +89,11 @@ sub none
 
 	is(join(', ', @wrong[ 0 .. (@wrong < 20 ? $#wrong : 19) ]), '', "$name: $claim") and return 1;
 	my %keys = map { /^(\d+)/ ? ($1 => 1) : () } @wrong;
+	my %revs = map { /\b(\d{8})\b/ ? ($1 => 1) : () } @wrong[ 0 .. (@wrong < 4 ? $#wrong : 3) ];
+	for my $rev (sort keys %revs)
+	{
+		diag "    $_" for grep { /\b$rev\b/ } @{ $self->{scripts} };
+	}
 	$self->show($name, $_) for (sort { $a <=> $b } keys %keys)[ 0 .. (keys %keys < 3 ? keys(%keys) - 1 : 2) ];
 	return 0;
 }
@@ -148,6 +153,7 @@ sub judge
 
 	is(join("\n", @{ $self->{errors} }), '', 'the writers met no error but lost connections');
 	is(join("\n", @{ $chaos->{injector}{errors} // [] }), '', 'and the injector none');
+	is(join('', slurp_file($self->{node}->logfile) =~ /^.*activate: sync .* is paused.*\n/mg), '', 'and no sync was paused by itself');
 	ok($chaos->settle, 'settled') or return $self->stuck;
 	is($self->sql('SELECT coalesce(string_agg(concat_ws(\':\', id, v, rev), \' \' ORDER BY id), \'\') FROM chaos'),
 		join(' ', map { join ':', $_, @{ $self->{rows}{$_} } } sort { $a <=> $b } keys %{ $self->{rows} }), 'the model knows the table');

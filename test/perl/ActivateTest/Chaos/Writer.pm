@@ -23,7 +23,7 @@ sub start
 	return $pid if $pid;
 	my $self = bless {
 		%is, parent => $parent, name => "chaos writer $is{number}", rows => {}, rev => 0, transaction => 0,
-		committed => {}, events => [], errors => [], unknown => 0 }, $class;
+		committed => {}, events => [], scripts => [], errors => [], unknown => 0 }, $class;
 	$SIG{PIPE} = 'IGNORE';
 	$SIG{TERM} = sub { POSIX::_exit(1) };
 	$ENV{PGAPPNAME} = $self->{name};
@@ -49,7 +49,7 @@ sub write_model
 	my ($self) = @_;
 
 	open my $file, '>', "$self->{directory}/model.$self->{number}" or die $!;
-	print $file JSON::PP->new->canonical->encode({ map { $_ => $self->{$_} } qw(rows committed events errors unknown transaction) });
+	print $file JSON::PP->new->canonical->encode({ map { $_ => $self->{$_} } qw(rows committed events scripts errors unknown transaction) });
 	return CORE::close($file);
 }
 
@@ -221,7 +221,11 @@ sub transaction
 		push @script, $end =~ /PREPARED/ ? ("PREPARE TRANSACTION '$gid'", "$end '$gid'") : ($end);
 	}
 	my ($verb) = $end =~ /^(\w+)/;
+	my $began     = Time::HiRes::time();
+	my $unknown   = $self->{unknown};
 	my $committed = $self->does(@script) ? ($verb // '') ne 'ROLLBACK' : $self->was_committed($gid, $verb // 'COMMIT');
+	push @{ $self->{scripts} }, join "\n      ",
+	  sprintf('%.3f to %.3f%s: %s', $began, Time::HiRes::time(), $self->{unknown} > $unknown ? ', cut off' : '', $committed ? 'committed' : 'not committed'), @script;
 	return unless $committed;
 
 	my %touched = map { $_->[0] => 1 } @{ $try->{events} };
