@@ -291,7 +291,7 @@ my %weight = (
 my @actions = map { ($_) x $weight{$_} } sort keys %weight;
 
 # What makes no deliverer forget what it has tried.
-my %quiet = map { $_ => 1 } qw(answer run lock_source stop_and_continue kill_client);
+my %quiet = map { $_ => 1 } qw(answer run stop_and_continue kill_client);
 
 sub inject
 {

@@ -222,11 +222,12 @@ sub nothing_undone
 	return $self->none($name, 'nothing was told that was not committed', @wrong);
 }
 
-# The same id, the same message; the same content, the same id.
+# The same id, the same message; the same content, the same id, if it is not known whether the first was taken.
+# (What was refused is no repeat.)
 sub ids
 {
 	my ($self, $name) = @_;
-	my %refused = $self->ids_with($name, "r.outcome = 'rejected'");
+	my %unknown = $self->ids_with($name, "r.outcome = 'ambiguous'");
 	my (%content, %last, @other, @more);
 
 	for my $change (@{ $self->{told}{$name} })
@@ -236,7 +237,7 @@ sub ids
 
 		push @other, "$change->{key} $change->{id}" if ($content{ $change->{id} } //= "$content $change->{seq}") ne "$content $change->{seq}";
 		push @more, "$content: $before->{id}, $change->{id}"
-		  if $before && defined $change->{rev} && $before->{id} ne $change->{id} && !$refused{ $before->{id} } && !$self->is_new_intent($before, $change);
+		  if $before && defined $change->{rev} && $before->{id} ne $change->{id} && $unknown{ $before->{id} } && !$self->is_new_intent($before, $change);
 		$last{$content} = $change;
 	}
 	$self->none($name, 'one id is one message', @other);
