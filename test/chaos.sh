@@ -10,5 +10,5 @@ TESTDIR=$PWD TESTDATADIR=$out TESTLOGDIR=$out/log PG_TEST_PORT_DIR=$out/portlock
 	PG_REGRESS=$tools/regress/pg_regress PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-120} \
 	perl -I "$tools/perl" -I test/perl test/t/710_chaos.pl 2>&1
 status=$?
-[ $status = 0 ] || tail -n 100 "$out"/log/710_chaos_*.log >&2
+[ $status = 0 ] || tail -n 100 "$out"/log/710_chaos_*.log "$out"/log/regress_log_710_chaos >&2
 exit $status

@@ -133,7 +133,7 @@ sub terminate
 sub kill_client
 {
 	my ($self) = @_;
-	my ($file) = pick(glob "$self->{directory}/psql.*") or return;
+	my $file = pick(glob "$self->{directory}/psql.*") // return;
 	my ($pid)  = slurp_file($file) =~ /^(\d+)$/ or return;
 
 	# it may be gone, and its number another's
