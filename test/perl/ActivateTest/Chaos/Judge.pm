@@ -222,38 +222,44 @@ sub nothing_undone
 	return $self->none($name, 'nothing was told that was not committed', @wrong);
 }
 
-# The same id, the same message; the same content, the same id, if it is not known whether the first was taken.
+# The same id, the same content; the same content, the same id, if it is not known whether the first was taken.
 # (What was refused is no repeat.)
 sub ids
 {
 	my ($self, $name) = @_;
 	my %unknown = $self->ids_with($name, "r.outcome = 'ambiguous'");
-	my (%content, %last, @other, @more);
+	my (%content, %last, @other, @more, @older);
 
 	for my $change (@{ $self->{told}{$name} })
 	{
 		my $content = join ' ', map { $_ // '' } @$change{qw(key op row)};
 		my $before  = $last{$content};
 
-		push @other, "$change->{key} $change->{id}" if ($content{ $change->{id} } //= "$content $change->{seq}") ne "$content $change->{seq}";
-		push @more, "$content: $before->{id}, $change->{id}"
-		  if $before && defined $change->{rev} && $before->{id} ne $change->{id} && $unknown{ $before->{id} } && !$self->is_new_intent($before, $change);
+		push @other, "$change->{key} $change->{id}" if ($content{ $change->{id} } //= $content) ne $content;
+		if ($before && defined $change->{rev} && $before->{id} ne $change->{id} && $unknown{ $before->{id} })
+		{
+			push @more, "$content: $before->{id}, $change->{id}" unless $self->was_forgotten($before, $change);
+			push @older, "$content: $before->{id} $before->{seq}, $change->{id} $change->{seq}" if $change->{seq} < $before->{seq};
+		}
 		$last{$content} = $change;
 	}
 	$self->none($name, 'one id is one message', @other);
 	# contents of flip come again, a run in full sends everything again, and equal events are two
 	return if $name =~ /flip|reborn|append/ || $self->{chaos}{injector}{full}{$name};
-	return $self->none($name, 'the same content was told under the same id', @more);
+	$self->none($name, 'the same content was told under the same id', @more);
+
+	# see test/t/711_chaos_found.pl
+	local $TODO = 'a raised seq is not known after a restart';
+	is(join("\n", @older), '', "$name: and if not, under a higher seq");
+	return;
 }
 
-# One more intent of the key came, and who sent the first message forgot it before he sent the second one.
-# (An update that changes nothing is such an intent, too: but then nothing is sent for it, if the outcome is known.)
-sub is_new_intent
+# Did who sent the first message forget it before he sent the second one?
+sub was_forgotten
 {
 	my ($self, $first, $second) = @_;
 
-	return $second->{seq} > $first->{seq}
-	  && grep { $_->[0] * 1e6 < $second->{at} && $_->[1] * 1e6 + 2e6 > $first->{at} } @{ $self->{chaos}{injector}{forgotten} };
+	return scalar grep { $_->[0] * 1e6 < $second->{at} && $_->[1] * 1e6 + 2e6 > $first->{at} } @{ $self->{chaos}{injector}{forgotten} };
 }
 
 # An older message after a newer one: only if nobody knew what became of it.
