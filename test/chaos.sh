@@ -5,6 +5,8 @@ set -u
 tools=$("$PG_CONFIG" --pgxs)
 tools=${tools%/makefiles/pgxs.mk}/test
 out=$PWD/tmp_check
+[ -n "${CHAOS_SEED:-}" ] || CHAOS_SEED=$(($(date +%s) % 1000000))
+export CHAOS_SEED
 mkdir -p "$out"
 TESTDIR=$PWD TESTDATADIR=$out TESTLOGDIR=$out/log PG_TEST_PORT_DIR=$out/portlock \
 	PG_REGRESS=$tools/regress/pg_regress PG_TEST_TIMEOUT_DEFAULT=${PG_TEST_TIMEOUT_DEFAULT:-120} \
