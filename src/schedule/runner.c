@@ -2,12 +2,12 @@
  * runner.c
  *	  A process that runs one sync once, connected as the sync's owner.
  *
- * "Running" and the answered tick are a transaction; the work is one, or as many
- * as it has chunks; and, if that failed, its error.  An owner that may not log in gets a process of the
- * superuser, and _run_execute() switches to the owner, restricted.  The SQL
- * functions are those of the room sync; the owner may not call them, so the
- * first and last run as the extension, and the work is called directly: it
- * must find the owner as the session's user.
+ * "Running" and the answered tick are a transaction; the work is one, or as
+ * many as it has chunks; and, if that failed, its error.  An owner that may not
+ * log in gets a process of the superuser, and _run_execute() switches to the
+ * owner, restricted.  The SQL functions are those of the room sync; the owner
+ * may not call them, so the first and last run as the extension, and the work
+ * is called directly: it must find the owner as the session's user.
  */
 #include "postgres.h"
 

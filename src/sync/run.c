@@ -201,7 +201,8 @@ run_attempt(RunPart *part, char **refused)
 	 * A table's constraint may hold only once all is there: a unique value
 	 * passes from one row to another, a row refers to one of a later chunk.
 	 */
-	if (error && part->chunk && !part->chunk->last && ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION)
+	if (error && part->chunk && !part->chunk->last &&
+		ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION)
 	{
 		FreeErrorData(error);
 		part->counts = before;
@@ -269,12 +270,14 @@ read_counts(int64 run, RunCounts *counts)
 {
 	Oid			type = INT8OID;
 	Datum		id = Int64GetDatum(run);
+	Datum		array;
 	Datum	   *values;
 	int			n;
 
-	deconstruct_array(DatumGetArrayTypeP(own_value("SELECT ARRAY[rows_read, rows_inserted, rows_updated, rows_deleted, rows_rejected]"
-												   " FROM activate.run WHERE id = $1", 1, &type, &id, NULL, NULL)),
-					  INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &values, NULL, &n);
+	array = own_value("SELECT ARRAY[rows_read, rows_inserted, rows_updated, rows_deleted, rows_rejected]"
+					  " FROM activate.run WHERE id = $1", 1, &type, &id, NULL, NULL);
+	deconstruct_array(DatumGetArrayTypeP(array), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
+					  &values, NULL, &n);
 	counts->read = DatumGetInt64(values[0]);
 	counts->inserted = DatumGetInt64(values[1]);
 	counts->updated = DatumGetInt64(values[2]);

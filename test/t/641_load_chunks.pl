@@ -363,6 +363,21 @@ subtest 'what holds only once all is there' => sub {
 	sql("SELECT activate_pause('t11')");
 };
 
+subtest 'keys that are useless' => sub {
+	for my $case ([ 'some', 20, 'succeeded 25' ], [ 'all', 45, 'failed 0' ])
+	{
+		my ($name, $bad, $want) = @$case;
+
+		sql("CREATE TABLE s_$name (id int, v text, rev int); INSERT INTO s_$name SELECT CASE WHEN i > $bad THEN i END, 'v' || i, i FROM generate_series(1, 45) i;
+			CREATE INDEX ON s_$name (rev); CREATE TABLE t_$name (id int PRIMARY KEY, v text)");
+		declare($name, "s_$name", "'t_$name', key => 'id', capture => 'cursor', options => '{\"cursor\": \"rev\"}'");
+		ok($node->poll_query_until('postgres', "SELECT count(*) > 0 FROM activate.run r JOIN activate.sync s ON s.id = r.sync WHERE s.name = '$name' AND status <> 'running'"), "$name: it ran");
+		is(sql("SELECT status || ' ' || rows_inserted FROM activate.run r JOIN activate.sync s ON s.id = r.sync WHERE s.name = '$name' ORDER BY r.id LIMIT 1"), $want, 'it is the whole run that must have a good one');
+		sql("SELECT activate_pause('$name')");
+	}
+	like(error_of_first('all'), qr/^no row of the source of sync "all" has a usable key/, 'and says so');
+};
+
 subtest 'an owner who may not log in' => sub {
 	sql("CREATE ROLE team NOLOGIN; CREATE SCHEMA team AUTHORIZATION team; SET ROLE team; CREATE TABLE team.s (id int PRIMARY KEY, v text, rev int);
 		INSERT INTO team.s SELECT i, session_user, i FROM generate_series(1, 45) i; CREATE INDEX ON team.s (rev); CREATE TABLE team.t (id int PRIMARY KEY, v text)");
