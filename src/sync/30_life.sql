@@ -47,6 +47,9 @@ LANGUAGE sql
 BEGIN ATOMIC
 	DELETE FROM activate._horizon WHERE activate._installation() = 'copy';
 	SELECT activate._new_life(true) WHERE activate._installation() = 'copy';
+	-- of the bytes of the encoding that the original had
+	UPDATE activate._sent t SET digest = activate._key_digest(t.key)
+	 WHERE activate._installation() = 'copy' AND t.digest <> activate._key_digest(t.key);
 	UPDATE activate._identity i
 	   SET system = c.system_identifier, database = d.oid, name = current_setting('activate.identity'), origin = activate._origin()
 	  FROM pg_catalog.pg_control_system() c, pg_catalog.pg_database d
