@@ -25,7 +25,7 @@ BEGIN
 		FROM activate._outbox o JOIN activate.outbox v USING (sync, id) WHERE o.sync = s.id ORDER BY o.id;
 	IF delivered AND s.mode <> 'append' AND s.key_columns <> '{}' THEN
 		DELETE FROM activate._sent t USING activate._outbox o WHERE t.sync = s.id AND o.sync = s.id AND t.key = o.key AND NOT o.held;
-		EXECUTE format('INSERT INTO activate._sent (sync, key, hash, seq, sent_at) SELECT %s, to_jsonb(k), activate._row_hash(x), 1, now()'
+		EXECUTE format('INSERT INTO activate._sent (sync, digest, key, hash, seq, sent_at) SELECT %s, activate._key_digest(to_jsonb(k)), to_jsonb(k), activate._row_hash(x), 1, now()'
 			' FROM %s q, LATERAL (SELECT %s) k, LATERAL (SELECT %s) x WHERE to_jsonb(k) IN (SELECT o.key FROM activate._outbox o WHERE o.sync = %1$s)',
 			s.id, s.source, (SELECT string_agg('q.' || c, ', ') FROM unnest(s.key_columns) c),
 			(SELECT string_agg('q.' || c, ', ') FROM unnest(s.columns) c));

@@ -230,8 +230,8 @@ REVOKE ALL ON FUNCTION activate._plan_forgive(bigint, jsonb[]) FROM PUBLIC;
 CREATE FUNCTION activate._plan_known(sync bigint, keys jsonb[], hashes bigint[]) RETURNS void
 LANGUAGE sql
 BEGIN ATOMIC
-	INSERT INTO activate._sent (sync, key, hash, seq, sent_at)
-	SELECT _plan_known.sync, u.key, u.hash, 0, clock_timestamp() FROM unnest(keys, hashes) AS u(key, hash)
+	INSERT INTO activate._sent (sync, digest, hash, seq, sent_at, key)
+	SELECT _plan_known.sync, activate._key_digest(u.key), u.hash, 0, clock_timestamp(), u.key FROM unnest(keys, hashes) AS u(key, hash)
 	ON CONFLICT DO NOTHING;
 END;
 COMMENT ON FUNCTION activate._plan_known(bigint, jsonb[], bigint[]) IS

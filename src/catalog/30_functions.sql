@@ -9,6 +9,11 @@ END;
 COMMENT ON FUNCTION activate._select_list(text, text[]) IS
 	'private: columns prefix1..n of a sync''s query q under their real names, e.g. q.v1 AS "email", q.v2 AS "name"';
 
+CREATE FUNCTION activate._key_digest(key jsonb) RETURNS uuid
+LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'activate_key_digest';
+COMMENT ON FUNCTION activate._key_digest(jsonb) IS 'private: 128 bits that stand for a key in activate._sent';
+REVOKE ALL ON FUNCTION activate._key_digest(jsonb) FROM PUBLIC;
+
 -- Original: may send.  Copy: a dump restored elsewhere, a template copy, or
 -- another installation by name.  None: nothing was declared yet.
 -- SECURITY DEFINER because views call it as whoever looks; it tells one word.

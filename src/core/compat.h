@@ -152,6 +152,23 @@ compat_parse_type(const char *name, Oid *type, int32 *typmod)
 	ExecInsertIndexTuples((rel), (slot), (estate), false, false, NULL, NIL)
 #endif
 
+/* 16: so an update tells which of them it needs; of the tables that we update so, none has a summarizing one */
+#if PG_VERSION_NUM >= 160000
+#include "access/tableam.h"
+typedef TU_UpdateIndexes CompatUpdateIndexes;
+#define compat_index_tuples_wanted(which) ((which) == TU_All)
+#else
+typedef bool CompatUpdateIndexes;
+#define compat_index_tuples_wanted(which) (which)
+#endif
+
+/* 18: what EXPLAIN wants to know of an index scan */
+#if PG_VERSION_NUM >= 180000
+#define compat_index_beginscan(heap, index, snapshot, nkeys) index_beginscan((heap), (index), (snapshot), NULL, (nkeys), 0)
+#else
+#define compat_index_beginscan(heap, index, snapshot, nkeys) index_beginscan((heap), (index), (snapshot), (nkeys), 0)
+#endif
+
 /* 18: OLD and NEW of RETURNING; the default is neither */
 #if PG_VERSION_NUM >= 180000
 #define compat_expand_rte(rte, index, names, vars) \

@@ -86,7 +86,7 @@ DECLARE
 BEGIN
 	SELECT array_agg(DISTINCT o.key) INTO keys
 	  FROM activate._outbox o
-	 CROSS JOIN LATERAL (SELECT FROM activate._sent t WHERE t.sync = o.sync AND t.key = o.key OFFSET 0) s
+	 CROSS JOIN LATERAL (SELECT FROM activate._sent t WHERE t.sync = o.sync AND t.digest = activate._key_digest(o.key) OFFSET 0) s
 	 WHERE o.sync = _captured_keys.sync AND o.xid = _captured_keys.xid
 		AND NOT o.held AND NOT o.forced AND o.run IS NULL AND o.body IS NULL;
 	IF activate._over_delete_limit(sync, coalesce(cardinality(keys), 0), few, percent) THEN

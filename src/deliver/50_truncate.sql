@@ -3,8 +3,8 @@
 
 -- API: Private.  The row lock keeps activate_run(full => true), which removes
 -- the intent, from doing so between two looks.  "upto" is NULL with the last keys.
-CREATE FUNCTION activate._truncate_step(sync bigint, before bigint, after jsonb, busy jsonb[], perhaps bigint, batch integer,
-	OUT marker bigint, OUT keys jsonb[], OUT upto jsonb)
+CREATE FUNCTION activate._truncate_step(sync bigint, before bigint, after uuid, busy jsonb[], perhaps bigint, batch integer,
+	OUT marker bigint, OUT keys jsonb[], OUT upto uuid)
 LANGUAGE plpgsql
 SET search_path = pg_catalog, activate, pg_temp
 SET plan_cache_mode = force_generic_plan
@@ -22,10 +22,12 @@ BEGIN
 	IF marker <> before THEN
 		after := NULL;
 	END IF;
-	-- {} comes before every other key
-	keys := ARRAY(SELECT s.key FROM activate._sent s
-		 WHERE s.sync = _truncate_step.sync AND s.key > coalesce(after, '{}') ORDER BY s.key LIMIT batch);
-	upto := keys[batch];
+	-- no digest is all zeros
+	SELECT array_agg(t.key), (array_agg(t.digest))[batch] INTO keys, upto
+	  FROM (SELECT s.key, s.digest FROM activate._sent s
+			 WHERE s.sync = _truncate_step.sync AND s.digest > coalesce(after, '00000000-0000-0000-0000-000000000000')
+			 ORDER BY s.digest LIMIT batch) t;
+	keys := coalesce(keys, '{}');
 	IF after IS NULL THEN
 		keys := keys || busy || ARRAY(
 			SELECT o.key FROM activate._outbox o LEFT JOIN activate._retry r ON r.id = o.id
@@ -33,9 +35,9 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION activate._truncate_step(bigint, bigint, jsonb, jsonb[], bigint, integer) IS
+COMMENT ON FUNCTION activate._truncate_step(bigint, bigint, uuid, jsonb[], bigint, integer) IS
 	'private: the oldest TRUNCATE of a sync, and the next keys that its target may hold';
-REVOKE ALL ON FUNCTION activate._truncate_step(bigint, bigint, jsonb, jsonb[], bigint, integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION activate._truncate_step(bigint, bigint, uuid, jsonb[], bigint, integer) FROM PUBLIC;
 
 -- API: Private.  They have the number of the transaction that truncated: who waits for what it saw sees them.
 CREATE FUNCTION activate._truncate_hold(sync bigint, marker bigint, gone jsonb[], finished boolean) RETURNS bigint

@@ -8,6 +8,7 @@
 
 #include "core/clock.h"
 #include "deliver/engine.h"
+#include "deliver/merge.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -359,6 +360,7 @@ prepare_entry(DeliverEntry *entry, const Rendered *rendered, const DeliverKnown 
 
 	entry->epoch = sync->epoch;
 	entry->op = op;
+	entry->place = known->place;
 	/* an event that was refused is not made good by another */
 	entry->refused = known->refused && (sync->mode != SYNC_APPEND || sync->implicit);
 	if (is_event(entry))

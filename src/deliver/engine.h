@@ -19,6 +19,7 @@
 #include "lib/ilist.h"
 #include "lib/pairingheap.h"
 #include "utils/hsearch.h"
+#include "utils/uuid.h"
 
 #define DELIVER_WINDOW		2000	/* entries of a sync in memory, not counting those that wait */
 #define DELIVER_WAITING		100000	/* entries of a sync that wait for their next attempt */
@@ -115,6 +116,13 @@ typedef struct DeliverKey
 	int64		event;			/* id of the intent where there is no key, else 0 */
 } DeliverKey;
 
+/* A row of activate._sent, as far as it is known from the last look. */
+typedef struct SentPlace
+{
+	pg_uuid_t	digest;			/* of the key */
+	ItemPointerData tid;		/* invalid: there was none */
+} SentPlace;
+
 typedef enum EntryState
 {
 	ENTRY_NEW,					/* in no list */
@@ -154,6 +162,7 @@ typedef struct DeliverEntry
 	uint64		nonce;			/* that the id was made with */
 	uint8		id[DELIVER_ID_LEN];
 	char	   *remote_id;
+	SentPlace place;
 
 	/* the last message that was tried: same content, same id and seq */
 	bool		tried;
@@ -185,7 +194,7 @@ typedef struct DeliverSync
 	char	   *judged;			/* pg_snapshot: transactions that it shows were judged; NULL: none */
 	bool		truncated;		/* the outbox has OUTBOX_TRUNCATE: nothing is rendered until it is worked off */
 	int64		truncated_id;	/* the intent that is being worked off */
-	Jsonb	   *truncated_upto; /* for it, the last key of _sent looked at; NULL: none */
+	pg_uuid_t  *truncated_upto; /* for it, the last row of _sent looked at, by digest; NULL: none */
 	HTAB	   *entries;
 	dlist_head	fresh;
 	dlist_head	ready[DELIVER_READY_LISTS];
@@ -385,7 +394,7 @@ typedef struct HeldWork
 	char	   *judged;			/* pg_snapshot, in engine->turn; NULL: nothing was asked */
 	bool		any;			/* intents became held */
 	int64		truncate;		/* a TRUNCATE was looked into; 0: none */
-	Jsonb	   *truncate_upto;	/* so far, in engine->turn; NULL: to the end */
+	pg_uuid_t  *truncate_upto;	/* so far, in engine->turn; NULL: to the end */
 	List	   *told;			/* lines for the log */
 } HeldWork;
 
@@ -398,23 +407,10 @@ extern Datum deliver_held_gone(DeliverSync *sync, Datum keys);
 extern void deliver_truncate_step(HeldWork *held, DeliverSync *sync);
 extern void deliver_truncate_done(const HeldWork *held, DeliverSync *sync);
 
-/* merge.c: DML on a foreign table */
-typedef struct DeliverMerge
-{
-	int			n;				/* intents taken in */
-	OutboxOp	op;
-	Jsonb	   *body;
-	bool		nothing;		/* they cancel each other */
-	bool		tried;			/* an attempt may have reached the target */
-	bool		alone;
-} DeliverMerge;
-
-extern void deliver_merge_begin(DeliverMerge *merge, const OutboxIntent *first, bool uncertain);
-extern bool deliver_merge_add(DeliverMerge *merge, const OutboxIntent *next);
-
 /* message.c */
 typedef struct DeliverKnown
 {
+	SentPlace place;
 	bool		sent;
 	bool		has_hash;
 	int64		hash;
@@ -484,8 +480,8 @@ extern void deliver_call_stalls(TimestampTz now);
 extern void deliver_call_end(DeliverCall *call);
 extern void deliver_receive(HttpRequest *request);
 
-/* receipt.c */
-extern void deliver_receipts_write(const DeliverOutcome *outcomes, int n);
+/* sent.c */
+extern void deliver_sent_known(int64 sync, Jsonb **keys, int n, DeliverKnown *out, MemoryContext context);
 
 /* record.c */
 extern void deliver_record(const DeliverOutcome *outcomes, int n);

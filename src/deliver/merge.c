@@ -21,6 +21,7 @@
 #include "postgres.h"
 
 #include "deliver/engine.h"
+#include "deliver/merge.h"
 #include "utils/fmgrprotos.h"
 
 /* uncertain: an attempt of this key may have reached the target, of which intents is not known. */

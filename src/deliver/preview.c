@@ -14,6 +14,7 @@
 #include "core/identity.h"
 #include "core/own.h"
 #include "deliver/engine.h"
+#include "deliver/merge.h"
 #include "funcapi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"

@@ -9,7 +9,8 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "deliver/engine.h"
+#include "commands/sequence.h"
+#include "deliver/record.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -21,12 +22,23 @@
  */
 #define RECEIPT_PACK 100
 
+/* Columns of activate._receipt and of activate._tally in the order of src/catalog/10_tables.sql. */
+enum
+{
+	COL_ID, COL_SYNC, COL_N, COL_CALLS, COL_NEWEST, COL_OP, COL_OUTCOME, COL_CODE, COL_KEYS, COL_IDS, COL_TIMES,
+	COL_LATENCIES, COLUMNS
+};
+enum
+{
+	TALLY_SYNC, TALLY_DELIVERED, TALLY_RETRIED, TALLY_REQUESTS, TALLY_COLUMNS
+};
+
 /* One pack while it is filled; what all of its messages have in common first. */
 typedef struct ReceiptPack
 {
 	int64		sync;
 	OutboxOp	op;
-	const char *outcome;
+	OutcomeKind kind;
 	const char *code;			/* "": none */
 	bool		about_earlier;
 	int			n;
@@ -42,8 +54,9 @@ typedef struct ReceiptPack
 
 static ReceiptPack *find_pack(List *packs, const DeliverOutcome *outcome);
 static void pack_add(ReceiptPack *pack, const DeliverOutcome *outcome);
-static void pack_write(ReceiptPack *pack);
-static void pack_count(const Datum *values);
+static List *make_packs(const DeliverOutcome *outcomes, int n, List **syncs);
+static void pack_write(OwnTable *table, const ReceiptPack *pack);
+static void count_packs(OwnTable *table, List *packs, int64 sync);
 
 static const char *
 receipt_name(OutcomeKind kind)
@@ -68,23 +81,54 @@ receipt_name(OutcomeKind kind)
 	return NULL;
 }
 
-/* In the settling transaction, as the extension, within SPI. */
+/* In the settling transaction. */
 void
-deliver_receipts_write(const DeliverOutcome *outcomes, int n)
+deliver_receipts_write(const DeliverOutcome *outcomes, int n, List **syncs)
+{
+	OwnTable	receipts;
+	OwnTable	tally;
+	List	   *packs = make_packs(outcomes, n, syncs);
+	ListCell   *cell;
+
+	own_table_open(&receipts, "_receipt", "_receipt_pkey", COLUMNS, RowExclusiveLock);
+	/* of a key, what is said of an earlier message comes before what became of this one */
+	foreach(cell, packs)
+		if (((ReceiptPack *) lfirst(cell))->about_earlier)
+			pack_write(&receipts, lfirst(cell));
+	foreach(cell, packs)
+		if (!((ReceiptPack *) lfirst(cell))->about_earlier)
+			pack_write(&receipts, lfirst(cell));
+	own_table_close(&receipts);
+
+	own_table_open(&tally, "_tally", "_tally_pkey", TALLY_COLUMNS, RowExclusiveLock);
+	foreach(cell, *syncs)
+	{
+		const RecordSync *sync = lfirst(cell);
+
+		if (sync->there)
+			count_packs(&tally, packs, sync->id);
+	}
+	own_table_close(&tally);
+}
+
+/* A sync that was dropped meanwhile leaves nothing behind. */
+static List *
+make_packs(const DeliverOutcome *outcomes, int n, List **syncs)
 {
 	List	   *packs = NIL;
-	ListCell   *cell;
 
 	for (int i = 0; i < n; i++)
 	{
 		ReceiptPack *pack = find_pack(packs, &outcomes[i]);
 
+		if (!deliver_record_sync(syncs, outcomes[i].sync)->there)
+			continue;
 		if (pack == NULL)
 		{
 			pack = palloc(sizeof(ReceiptPack));
 			pack->sync = outcomes[i].sync;
 			pack->op = outcomes[i].op;
-			pack->outcome = receipt_name(outcomes[i].kind);
+			pack->kind = outcomes[i].kind;
 			pack->code = outcomes[i].code;
 			pack->about_earlier = outcomes[i].kind >= OUTCOME_NOTED;
 			pack->n = pack->calls = 0;
@@ -92,14 +136,7 @@ deliver_receipts_write(const DeliverOutcome *outcomes, int n)
 		}
 		pack_add(pack, &outcomes[i]);
 	}
-
-	/* of a key, what is said of an earlier message comes before what became of this one */
-	foreach(cell, packs)
-		if (((ReceiptPack *) lfirst(cell))->about_earlier)
-			pack_write(lfirst(cell));
-	foreach(cell, packs)
-		if (!((ReceiptPack *) lfirst(cell))->about_earlier)
-			pack_write(lfirst(cell));
+	return packs;
 }
 
 /* One with room, the youngest first; there are few. */
@@ -113,8 +150,7 @@ find_pack(List *packs, const DeliverOutcome *outcome)
 		ReceiptPack *pack = lfirst(cell);
 
 		if (pack->n < RECEIPT_PACK && pack->sync == outcome->sync && pack->op == outcome->op &&
-			pack->about_earlier == (outcome->kind >= OUTCOME_NOTED) &&
-			strcmp(pack->outcome, receipt_name(outcome->kind)) == 0 && strcmp(pack->code, outcome->code) == 0)
+			pack->kind == outcome->kind && strcmp(pack->code, outcome->code) == 0)
 			return pack;
 	}
 	return NULL;
@@ -147,54 +183,61 @@ pack_array(const ReceiptPack *pack, const Datum *values, const bool *nulls, Oid 
 											  type, len, byval, align));
 }
 
+/* All columns but code, which may be NULL. */
 static void
-pack_write(ReceiptPack *pack)
+pack_write(OwnTable *table, const ReceiptPack *pack)
 {
-	static SPIPlanPtr plan = NULL;
-	Datum		values[11];
-	char		nulls[] = "           ";
+	TupleTableSlot *slot = own_table_fresh(table);
+	Datum	   *values = slot->tts_values;
 
-	if (plan == NULL)
-	{
-		Oid			types[] = {INT8OID, TEXTOID, TEXTOID, TEXTOID, INT4OID, INT4OID, TIMESTAMPTZOID,
-		JSONBARRAYOID, UUIDARRAYOID, TIMESTAMPTZARRAYOID, INT8ARRAYOID};
-
-		plan = SPI_prepare("INSERT INTO activate._receipt (sync, op, outcome, code, n, calls, newest, keys, ids, times, latencies)"
-						   " SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11"
-						   " WHERE EXISTS (SELECT FROM activate.sync y WHERE y.id = $1)", lengthof(types), types);
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare the writing of receipts");
-	}
-	values[0] = Int64GetDatum(pack->sync);
-	values[1] = CStringGetTextDatum(outbox_op_name(pack->op));
-	values[2] = CStringGetTextDatum(pack->outcome);
-	values[3] = CStringGetTextDatum(pack->code);
-	nulls[3] = *pack->code ? ' ' : 'n';
-	values[4] = Int32GetDatum(pack->n);
-	values[5] = Int32GetDatum(pack->calls);
-	values[6] = TimestampTzGetDatum(pack->newest);
-	values[7] = pack_array(pack, pack->keys, NULL, JSONBOID, -1, false, TYPALIGN_INT);
-	values[8] = pack_array(pack, pack->ids, pack->no_id, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR);
-	values[9] = pack_array(pack, pack->times, NULL, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
-	values[10] = pack_array(pack, pack->latencies, pack->no_latency, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
-	SPI_execute_plan(plan, values, nulls, false, 0);
-	pack_count(values);
+	memset(slot->tts_isnull, false, COLUMNS * sizeof(bool));
+	values[COL_ID] = Int64GetDatum(nextval_internal(own_relation("receipt_id_seq"), false));
+	values[COL_SYNC] = Int64GetDatum(pack->sync);
+	values[COL_N] = Int32GetDatum(pack->n);
+	values[COL_CALLS] = Int32GetDatum(pack->calls);
+	values[COL_NEWEST] = TimestampTzGetDatum(pack->newest);
+	values[COL_OP] = CStringGetTextDatum(outbox_op_name(pack->op));
+	values[COL_OUTCOME] = CStringGetTextDatum(receipt_name(pack->kind));
+	values[COL_CODE] = CStringGetTextDatum(pack->code);
+	slot->tts_isnull[COL_CODE] = *pack->code == '\0';
+	values[COL_KEYS] = pack_array(pack, pack->keys, NULL, JSONBOID, -1, false, TYPALIGN_INT);
+	values[COL_IDS] = pack_array(pack, pack->ids, pack->no_id, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR);
+	values[COL_TIMES] = pack_array(pack, pack->times, NULL, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+	values[COL_LATENCIES] = pack_array(pack, pack->latencies, pack->no_latency, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+	own_table_insert(table);
 }
 
-/* For activate.stat_sync; values are those of the pack's row. */
+/* For activate.stat_sync: what is forgotten with the receipts. */
 static void
-pack_count(const Datum *values)
+count_packs(OwnTable *table, List *packs, int64 sync)
 {
-	static SPIPlanPtr plan = NULL;
-	Datum		counted[4] = {values[0], values[2], values[4], values[5]};
+	int64		add[TALLY_COLUMNS] = {0};
+	ListCell   *cell;
+	ScanKeyData key;
+	bool		found;
 
-	if (plan == NULL)
+	foreach(cell, packs)
 	{
-		Oid			types[4] = {INT8OID, TEXTOID, INT4OID, INT4OID};
+		const ReceiptPack *pack = lfirst(cell);
 
-		plan = SPI_prepare("SELECT activate._settle_tally($1, $2, $3, $4)", lengthof(types), types);
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare the counting of receipts");
+		if (pack->sync != sync)
+			continue;
+		add[TALLY_DELIVERED] += pack->kind == OUTCOME_DELIVERED ? pack->n : 0;
+		add[TALLY_RETRIED] += pack->kind == OUTCOME_RETRIED ? pack->n : 0;
+		add[TALLY_REQUESTS] += pack->calls;
 	}
-	SPI_execute_plan(plan, counted, NULL, false, 0);
+	own_table_key(&key, 1, sync);
+	do
+	{
+		TupleTableSlot *slot = own_table_fresh(table);
+
+		memset(slot->tts_isnull, false, TALLY_COLUMNS * sizeof(bool));
+		if ((found = own_table_find(table, &key, 1)))
+			slot_getallattrs(table->row);
+		slot->tts_values[TALLY_SYNC] = Int64GetDatum(sync);
+		for (int i = TALLY_SYNC + 1; i < TALLY_COLUMNS; i++)
+			slot->tts_values[i] = Int64GetDatum(add[i] + (found ? DatumGetInt64(table->row->tts_values[i]) : 0));
+	} while (found && !own_table_update(table));
+	if (!found)
+		own_table_insert(table);
 }

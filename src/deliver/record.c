@@ -1,16 +1,18 @@
 /*
  * record.c
  *	  What a settling writes of its outcomes (settle.c): what the target holds
- *	  now, rejections, receipts, and what becomes of the intents.
+ *	  now (sent.c), rejections, receipts (receipt.c), and what becomes of the intents.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
 #include "core/identity.h"
-#include "deliver/engine.h"
+#include "deliver/record.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #define MOST_COLUMNS 10
@@ -27,12 +29,6 @@ typedef struct RecordStatement
 #define STATEMENT(name, ...) \
 	{.function = name, .ncolumns = lengthof(((Oid[]) {__VA_ARGS__})), .types = {__VA_ARGS__}}
 
-static RecordStatement sent_statement =
-STATEMENT("_settle_sent", INT8OID, JSONBOID, INT8OID, INT8OID, TIMESTAMPTZOID, TEXTOID, JSONBOID, INT4OID);
-static RecordStatement gone_statement =
-STATEMENT("_settle_gone", INT8OID, JSONBOID);
-static RecordStatement doubted_statement =
-STATEMENT("_settle_doubted", INT8OID, JSONBOID, INT8OID, TIMESTAMPTZOID, INT4OID);
 static RecordStatement forgiven_statement =
 STATEMENT("_settle_forgiven", INT8OID, JSONBOID, JSONBOID);
 static RecordStatement rejected_statement =
@@ -85,14 +81,6 @@ rows_set_key(RecordRows *rows, const DeliverOutcome *outcome)
 	rows_set(rows, 1, JsonbPGetDatum(outcome->key), false);
 }
 
-/* Of statements that have no others. */
-static void
-rows_add_key(RecordRows *rows, const DeliverOutcome *outcome)
-{
-	rows_set_key(rows, outcome);
-	rows->n++;
-}
-
 static void
 statement_prepare(RecordStatement *statement)
 {
@@ -137,32 +125,6 @@ rows_write(RecordRows *rows)
 }
 
 static void
-add_sent(RecordRows *rows, const DeliverOutcome *outcome)
-{
-	const DeliverEntry *entry = outcome->entry;
-	bool		image = entry->row != NULL && outcome->image;
-
-	rows_set_key(rows, outcome);
-	rows_set(rows, 2, Int64GetDatum(entry->hash), !entry->has_hash);
-	rows_set(rows, 3, Int64GetDatum(entry->seq), false);
-	rows_set(rows, 4, TimestampTzGetDatum(outcome->at), false);
-	rows_set_text(rows, 5, outcome->remote_id);
-	rows_set(rows, 6, image ? JsonbPGetDatum(entry->row) : (Datum) 0, !image);
-	rows_set(rows, 7, Int32GetDatum(entry->epoch), false);
-	rows->n++;
-}
-
-static void
-add_doubted(RecordRows *rows, const DeliverOutcome *outcome)
-{
-	rows_set_key(rows, outcome);
-	rows_set(rows, 2, Int64GetDatum(outcome->entry->seq), false);
-	rows_set(rows, 3, TimestampTzGetDatum(outcome->at), false);
-	rows_set(rows, 4, Int32GetDatum(outcome->entry->epoch), false);
-	rows->n++;
-}
-
-static void
 add_rejected(RecordRows *rows, const DeliverOutcome *outcome)
 {
 	const DeliverEntry *entry = outcome->entry;
@@ -196,20 +158,60 @@ add_forgiven(RecordRows *rows, const DeliverOutcome *outcome)
 	rows->n++;
 }
 
+static Datum
+sync_attribute(OwnTable *table, const char *name)
+{
+	bool		isnull;
+
+	return slot_getattr(table->row, get_attnum(RelationGetRelid(table->rel), name), &isnull);
+}
+
+static RecordSync *
+read_sync(int64 id)
+{
+	RecordSync *sync = palloc0(sizeof(RecordSync));
+	OwnTable	table;
+	ScanKeyData key;
+
+	sync->id = id;
+	/* not that of the transaction's beginning: it may have been dropped since */
+	PushActiveSnapshot(GetLatestSnapshot());
+	own_table_open(&table, "sync", "sync_pkey", 0, AccessShareLock);
+	own_table_key(&key, 1, id);
+	if (own_table_find(&table, &key, 1))
+	{
+		char	   *mode = TextDatumGetCString(sync_attribute(&table, "mode"));
+
+		sync->there = true;
+		sync->epoch = DatumGetInt32(sync_attribute(&table, "epoch"));
+		sync->deletes = strcmp(mode, "mirror") == 0 || strcmp(mode, "replace") == 0;
+	}
+	own_table_close(&table);
+	PopActiveSnapshot();
+	return sync;
+}
+
+const RecordSync *
+deliver_record_sync(List **syncs, int64 id)
+{
+	ListCell   *cell;
+
+	foreach(cell, *syncs)
+		if (((RecordSync *) lfirst(cell))->id == id)
+			return lfirst(cell);
+	*syncs = lappend(*syncs, read_sync(id));
+	return llast(*syncs);
+}
+
 /* In a transaction. */
 void
 deliver_record(const DeliverOutcome *outcomes, int n)
 {
 	IdentityScope scope;
-	RecordRows	sent;
-	RecordRows	gone;
-	RecordRows	doubted;
 	RecordRows	forgiven;
 	RecordRows	rejected;
+	List	   *syncs = NIL;
 
-	rows_begin(&sent, &sent_statement, n);
-	rows_begin(&gone, &gone_statement, n);
-	rows_begin(&doubted, &doubted_statement, n);
 	rows_begin(&forgiven, &forgiven_statement, n);
 	rows_begin(&rejected, &rejected_statement, n);
 	for (int i = 0; i < n; i++)
@@ -221,24 +223,19 @@ deliver_record(const DeliverOutcome *outcomes, int n)
 		if (outcome->kind >= OUTCOME_RETRIED || outcome->entry->hash_key.event != 0)
 			continue;
 		add_forgiven(&forgiven, outcome);
-		if (outcome->kind == OUTCOME_REJECTED && outcome->entry->uncertain)
-			add_doubted(&doubted, outcome);
-		if (outcome->kind == OUTCOME_DELIVERED && outcome->op == OUTBOX_DELETE)
-			rows_add_key(&gone, outcome);
-		else if (outcome->kind == OUTCOME_DELIVERED)
-			add_sent(&sent, outcome);
 	}
 	record_intents(outcomes, n);
-	identity_enter_extension(&scope);
-	SPI_connect();
-	rows_write(&sent);
-	rows_write(&gone);
-	rows_write(&doubted);
-	rows_write(&forgiven);
-	rows_write(&rejected);
-	deliver_receipts_write(outcomes, n);
-	SPI_finish();
-	identity_leave(&scope);
+	deliver_sent_record(outcomes, n, &syncs);
+	if (forgiven.n > 0 || rejected.n > 0)
+	{
+		identity_enter_extension(&scope);
+		SPI_connect();
+		rows_write(&forgiven);
+		rows_write(&rejected);
+		SPI_finish();
+		identity_leave(&scope);
+	}
+	deliver_receipts_write(outcomes, n, &syncs);
 }
 
 /* The intents that the messages stood for: removed, or put off. */

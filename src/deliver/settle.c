@@ -167,12 +167,20 @@ settle_later(SettleRange range, const DeliverError *error, int *rests, Timestamp
 	*until = clock_now() + Min(*rests, 30) * USECS_PER_SEC / 3;
 }
 
+/* Somebody has written the row of a key since we looked for it (a run that counts it as sent): now it is found. */
+static bool
+settle_once(SettleRange *range, DeliverError *error)
+{
+	return deliver_transaction(settle_work, range, error) ||
+		(error->sqlstate == ERRCODE_UNIQUE_VIOLATION && deliver_transaction(settle_work, range, error));
+}
+
 static void
 settle_range(SettleRange range)
 {
 	DeliverError error;
 
-	if (deliver_transaction(settle_work, &range, &error))
+	if (settle_once(&range, &error))
 	{
 		for (int i = 0; i < range.n; i++)
 			apply_outcome(&range.outcomes[i]);

@@ -50,8 +50,8 @@ deliver_truncate_done(const HeldWork *held, DeliverSync *sync)
 	sync->truncated_upto = NULL;
 	sync->truncated_id = held->truncate;
 	if (held->truncate_upto)
-		sync->truncated_upto = memcpy(MemoryContextAlloc(sync->context, VARSIZE(held->truncate_upto)),
-									  held->truncate_upto, VARSIZE(held->truncate_upto));
+		sync->truncated_upto = memcpy(MemoryContextAlloc(sync->context, sizeof(pg_uuid_t)),
+									  held->truncate_upto, sizeof(pg_uuid_t));
 }
 
 /*
@@ -62,7 +62,7 @@ static Datum
 next_keys(HeldWork *held, DeliverSync *sync)
 {
 	IdentityScope scope;
-	Oid			types[6] = {INT8OID, INT8OID, JSONBOID, JSONBARRAYOID, INT8OID, INT4OID};
+	Oid			types[6] = {INT8OID, INT8OID, UUIDOID, JSONBARRAYOID, INT8OID, INT4OID};
 	Datum		values[6];
 	MemoryContext caller = CurrentMemoryContext;
 	bool		isnull;
@@ -71,7 +71,7 @@ next_keys(HeldWork *held, DeliverSync *sync)
 
 	values[0] = Int64GetDatum(sync->id);
 	values[1] = Int64GetDatum(sync->truncated_id);
-	values[2] = JsonbPGetDatum(sync->truncated_upto);
+	values[2] = UUIDPGetDatum(sync->truncated_upto);
 	values[3] = PointerGetDatum(deliver_queue_busy_keys(sync));
 	values[4] = Int64GetDatum(engine->horizon_before);
 	values[5] = Int32GetDatum(TRUNCATE_BATCH);
@@ -89,7 +89,7 @@ next_keys(HeldWork *held, DeliverSync *sync)
 		keys = PointerGetDatum(DatumGetArrayTypePCopy(value));
 		MemoryContextSwitchTo(engine->turn);
 		value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull);
-		held->truncate_upto = isnull ? NULL : DatumGetJsonbPCopy(value);
+		held->truncate_upto = isnull ? NULL : memcpy(palloc(sizeof(pg_uuid_t)), DatumGetUUIDP(value), sizeof(pg_uuid_t));
 		MemoryContextSwitchTo(previous);
 	}
 	SPI_finish();

@@ -18,6 +18,9 @@
 /* Connections that a session keeps open between its scans. */
 #define HTTP_SESSION_CONNECTIONS	8
 
+/* Longer URLs are read anew each time. */
+#define HTTP_LAST_URL	512
+
 static const char *const valid_methods[] = {
 	"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 };
@@ -41,6 +44,33 @@ http_init(void)
 							NULL, NULL, NULL);
 }
 
+/* Most requests of a process go where the one before went; reading a URL costs as much as building the rest. */
+static void
+request_parse_url(const char *url, HttpUrl *parsed)
+{
+	static char last[HTTP_LAST_URL];
+	static HttpUrl last_parsed;
+	const char *problem;
+	const char *hint;
+	size_t		len = strlen(url);
+
+	if (len > 0 && len < sizeof(last) && strcmp(url, last) == 0)
+	{
+		*parsed = last_parsed;
+		return;
+	}
+	if (!http_url_parse(url, parsed, &problem, &hint))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("URL of the request is not valid: %s", problem),
+				 hint ? errhint("%s", hint) : 0));
+	if (len < sizeof(last))
+	{
+		memcpy(last, url, len + 1);
+		last_parsed = *parsed;
+	}
+}
+
 HttpRequest *
 http_request_create(MemoryContext context, const char *method, const char *url)
 {
@@ -48,15 +78,9 @@ http_request_create(MemoryContext context, const char *method, const char *url)
 	HttpRequest *request;
 	HttpTransfer *transfer;
 	HttpUrl		parsed;
-	const char *problem;
-	const char *hint;
 
 	request_check_method(method);
-	if (!http_url_parse(url, &parsed, &problem, &hint))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("URL of the request is not valid: %s", problem),
-				 hint ? errhint("%s", hint) : 0));
+	request_parse_url(url, &parsed);
 
 	own = AllocSetContextCreate(context, "activate http request", ALLOCSET_SMALL_SIZES);
 	request = MemoryContextAllocZero(own, sizeof(HttpRequest));
@@ -95,14 +119,19 @@ request_check_method(const char *method)
 void
 http_request_header(HttpRequest *request, const char *name, const char *value)
 {
-	char	   *line;
+	size_t		name_len = strlen(name);
+	size_t		value_len = strlen(value);
+	char	   *line = palloc(name_len + value_len + 3);
 
 	request_check_header(name, value);
 	if (pg_strcasecmp(name, "Content-Type") == 0)
 		request->transfer->has_type = true;
 
 	/* To libcurl "Name:" means leave it out, "Name;" send it empty. */
-	line = *value ? psprintf("%s: %s", name, value) : psprintf("%s;", name);
+	memcpy(line, name, name_len);
+	strcpy(line + name_len, value_len > 0 ? ": " : ";");
+	if (value_len > 0)
+		memcpy(line + name_len + 2, value, value_len + 1);
 	transfer_add_line(request->transfer, line);
 	pfree(line);
 }

@@ -21,6 +21,7 @@
 #include "commands/sequence.h"
 #include "common/hashfn.h"
 #include "core/clock.h"
+#include "core/table.h"
 #include "miscadmin.h"
 #include "outbox/buffer.h"
 #include "tcop/utility.h"
@@ -219,7 +220,7 @@ outbox_begin(void)
 		return;
 	previous = MemoryContextSwitchTo(TopTransactionContext);
 	fresh = palloc0(sizeof(OutboxState));
-	fresh->sequence = outbox_relation("outbox_id_seq");
+	fresh->sequence = own_relation("outbox_id_seq");
 	fresh->max_rows = 16;
 	fresh->rows = palloc(fresh->max_rows * sizeof(OutboxRow));
 	fresh->max_syncs = 8;
@@ -238,7 +239,7 @@ outbox_follow_extension(void)
 {
 	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(state->sequence)))
 		return;
-	state->sequence = outbox_relation("outbox_id_seq");
+	state->sequence = own_relation("outbox_id_seq");
 	if (state->seen != NULL)
 		outbox_keys_create();
 }

@@ -27,6 +27,14 @@ typedef struct OutboxRow
 	int64		planned;
 } OutboxRow;
 
+/* Columns of activate._outbox in the order of src/catalog/10_tables.sql. */
+enum
+{
+	OUTBOX_COL_SYNC, OUTBOX_COL_XID, OUTBOX_COL_ID, OUTBOX_COL_NONCE, OUTBOX_COL_OP, OUTBOX_COL_FORCED, OUTBOX_COL_HELD,
+	OUTBOX_COL_RUN, OUTBOX_COL_WRITER, OUTBOX_COL_ENQUEUED_AT, OUTBOX_COL_KEY, OUTBOX_COL_BODY, OUTBOX_COL_PLANNED,
+	OUTBOX_COLUMNS
+};
+
 /* append.c */
 extern bool outbox_buffered(void);
 extern void outbox_touch(int64 sync);	/* intents of it were written by SQL: to be woken for at commit */
@@ -34,7 +42,9 @@ extern void outbox_append_init(void);
 
 /* write.c: rows into activate._outbox, in the present subtransaction. */
 extern void outbox_write(const OutboxRow *rows, int n);
-extern Oid	outbox_relation(const char *name);
+
+/* read.c: what a pass has not read yet; "done" may be NULL.  Snapshots as text. */
+extern List *outbox_read(int64 sync, const char *done, const char *pass, uint64 after_xid, int64 after_id, int limit);
 
 /* hooks.c */
 extern void outbox_hooks_init(void);

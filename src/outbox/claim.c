@@ -1,19 +1,24 @@
 /*
  * claim.c
- *	  The deliverer's side: reading intents that are new to it, settling them.
+ *	  The deliverer's side: passes over the intents that are new to it (read.c),
+ *	  and what is done to many of them at once.
  *
- * Every call is one statement over arrays, run as the extension's owner by a
+ * The latter is one statement over arrays, run as the extension's owner by a
  * plan that is kept for the life of the process.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "core/identity.h"
 #include "executor/spi.h"
 #include "outbox/buffer.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 
@@ -26,18 +31,7 @@ typedef struct OutboxStatement
 	SPIPlanPtr	plan;
 } OutboxStatement;
 
-static OutboxStatement begin_pass = {.sql = "SELECT pg_current_snapshot()::text"};
-static OutboxStatement claim = {
-	.sql = "SELECT * FROM activate._claim($1, $2::pg_snapshot, $3::pg_snapshot, $4, $5, $6)",
-	.nargs = 6,
-	.types = {INT8OID, TEXTOID, TEXTOID, XID8OID, INT8OID, INT4OID}
-};
 static OutboxStatement list_syncs = {.sql = "SELECT activate._outbox_syncs()"};
-static OutboxStatement remove_rows = {
-	.sql = "SELECT activate._outbox_remove($1, $2, $3)",
-	.nargs = 3,
-	.types = {INT8ARRAYOID, XID8ARRAYOID, INT8ARRAYOID}
-};
 static OutboxStatement delay_rows = {
 	.sql = "SELECT activate._outbox_delay($1, $2, $3, $4, $5, $6)",
 	.nargs = 6,
@@ -50,17 +44,10 @@ static OutboxStatement release_held = {
 };
 static OutboxStatement restamp = {.sql = "SELECT sync, rows FROM activate._outbox_restamp()"};
 
-/* Columns of activate._claim(), from 1. */
-enum
-{
-	COL_XID = 1, COL_ID, COL_NONCE, COL_OP, COL_FORCED, COL_KEY, COL_BODY, COL_RUN, COL_ATTEMPTS, COL_DUE_AT
-};
-
 static void statement_begin(IdentityScope *scope);
 static void statement_end(IdentityScope *scope);
 static void statement_run(OutboxStatement *statement, Datum *values, const char *nulls);
 static Datum statement_value(uint64 row, int column, bool *isnull);
-static OutboxIntent *read_intent(int64 sync, uint64 row);
 static void start_pass(OutboxCursor *cursor);
 static ArrayType *array_of(Datum *values, int n, Oid type);
 
@@ -113,36 +100,25 @@ outbox_cursor_reset(OutboxCursor *cursor)
 List *
 outbox_claim(int64 sync, OutboxCursor *cursor, int limit, MemoryContext context)
 {
-	IdentityScope scope;
-	Datum		values[6];
-	char		nulls[6] = {' ', ' ', ' ', ' ', ' ', ' '};
-	List	   *intents = NIL;
-	MemoryContext spi_context;
+	MemoryContext previous = MemoryContextSwitchTo(context);
+	List	   *intents;
 
-	statement_begin(&scope);
+	/* sees what this transaction has written so far, as a statement would */
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
 	if (cursor->pass == NULL)
 		start_pass(cursor);
-	values[0] = Int64GetDatum(sync);
-	values[1] = cursor->done ? CStringGetTextDatum(cursor->done) : (Datum) 0;
-	nulls[1] = cursor->done ? ' ' : 'n';
-	values[2] = CStringGetTextDatum(cursor->pass);
-	values[3] = FullTransactionIdGetDatum(FullTransactionIdFromU64(cursor->xid));
-	values[4] = Int64GetDatum(cursor->id);
-	values[5] = Int32GetDatum(limit);
-	statement_run(&claim, values, nulls);
+	intents = outbox_read(sync, cursor->done, cursor->pass, cursor->xid, cursor->id, limit);
+	PopActiveSnapshot();
+	MemoryContextSwitchTo(previous);
 
-	spi_context = MemoryContextSwitchTo(context);
-	for (uint64 i = 0; i < SPI_processed; i++)
+	if (intents != NIL)
 	{
-		OutboxIntent *intent = read_intent(sync, i);
+		const OutboxIntent *last = llast(intents);
 
-		cursor->xid = intent->xid;
-		cursor->id = intent->id;
-		intents = lappend(intents, intent);
+		cursor->xid = last->xid;
+		cursor->id = last->id;
 	}
-	MemoryContextSwitchTo(spi_context);
-	statement_end(&scope);
-
 	if (list_length(intents) < limit)
 	{
 		/* the pass is complete: the next one reads what it could not see */
@@ -152,6 +128,17 @@ outbox_claim(int64 sync, OutboxCursor *cursor, int limit, MemoryContext context)
 		cursor->pass = NULL;
 	}
 	return intents;
+}
+
+static void
+start_pass(OutboxCursor *cursor)
+{
+	Datum		snapshot = OidFunctionCall0(F_PG_CURRENT_SNAPSHOT);
+
+	cursor->pass = MemoryContextStrdup(TopMemoryContext,
+									   DatumGetCString(DirectFunctionCall1(pg_snapshot_out, snapshot)));
+	cursor->xid = 0;
+	cursor->id = 0;
 }
 
 List *
@@ -175,31 +162,6 @@ outbox_syncs(void)
 	}
 	statement_end(&scope);
 	return syncs;
-}
-
-void
-outbox_remove(const OutboxIntent *const *intents, int n)
-{
-	IdentityScope scope;
-	Datum	   *columns[3];
-	Datum		values[3];
-
-	if (n == 0)
-		return;
-	statement_begin(&scope);
-	for (int c = 0; c < 3; c++)
-		columns[c] = palloc(n * sizeof(Datum));
-	for (int i = 0; i < n; i++)
-	{
-		columns[0][i] = Int64GetDatum(intents[i]->sync);
-		columns[1][i] = FullTransactionIdGetDatum(FullTransactionIdFromU64(intents[i]->xid));
-		columns[2][i] = Int64GetDatum(intents[i]->id);
-	}
-	values[0] = PointerGetDatum(array_of(columns[0], n, INT8OID));
-	values[1] = PointerGetDatum(array_of(columns[1], n, XID8OID));
-	values[2] = PointerGetDatum(array_of(columns[2], n, INT8OID));
-	statement_run(&remove_rows, values, NULL);
-	statement_end(&scope);
 }
 
 void
@@ -268,44 +230,6 @@ outbox_restamp(void)
 	}
 	statement_end(&scope);
 	return total;
-}
-
-static void
-start_pass(OutboxCursor *cursor)
-{
-	bool		isnull;
-
-	statement_run(&begin_pass, NULL, NULL);
-	cursor->pass = MemoryContextStrdup(TopMemoryContext,
-									   TextDatumGetCString(statement_value(0, 1, &isnull)));
-	cursor->xid = 0;
-	cursor->id = 0;
-}
-
-static OutboxIntent *
-read_intent(int64 sync, uint64 row)
-{
-	OutboxIntent *intent = palloc0(sizeof(OutboxIntent));
-	bool		isnull;
-	Datum		value;
-
-	intent->sync = sync;
-	intent->xid = U64FromFullTransactionId(DatumGetFullTransactionId(statement_value(row, COL_XID, &isnull)));
-	intent->id = DatumGetInt64(statement_value(row, COL_ID, &isnull));
-	intent->nonce = (uint64) DatumGetInt64(statement_value(row, COL_NONCE, &isnull));
-	intent->op = (OutboxOp) DatumGetChar(statement_value(row, COL_OP, &isnull));
-	intent->forced = DatumGetBool(statement_value(row, COL_FORCED, &isnull));
-	intent->key = DatumGetJsonbPCopy(statement_value(row, COL_KEY, &isnull));
-	value = statement_value(row, COL_BODY, &isnull);
-	if (!isnull)
-		intent->body = DatumGetJsonbPCopy(value);
-	value = statement_value(row, COL_RUN, &isnull);
-	intent->run = isnull ? 0 : DatumGetInt64(value);
-	value = statement_value(row, COL_ATTEMPTS, &isnull);
-	intent->attempts = isnull ? 0 : DatumGetInt32(value);
-	value = statement_value(row, COL_DUE_AT, &isnull);
-	intent->due_at = isnull ? 0 : DatumGetTimestampTz(value);
-	return intent;
 }
 
 static void

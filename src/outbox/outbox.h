@@ -17,6 +17,7 @@
 #include "catalog/sync.h"
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
+#include "storage/itemptr.h"
 #include "utils/jsonb.h"
 
 /* Operations, as text in every relation and body: insert update upsert delete change. */
@@ -92,6 +93,7 @@ typedef struct OutboxIntent
 	int64		run;			/* 0: none */
 	int			attempts;
 	TimestampTz due_at;			/* 0: at once */
+	ItemPointerData tid;		/* where it was found: it is looked for there first */
 } OutboxIntent;
 
 /*

@@ -1,5 +1,6 @@
--- The deliverer's statements over activate._outbox.  plpgsql keeps their
--- plans; sequential scans and hash joins are switched off, because a plan made
+-- What a deliverer does to activate._outbox.  Reading and removing is C
+-- (read.c, by primary key), which these two functions show; of the others plpgsql
+-- keeps the plans: sequential scans and hash joins are switched off, because a plan made
 -- while the table is small would be kept when it has grown, and every row that
 -- is wanted here is found by the primary key.
 
@@ -11,39 +12,7 @@ CREATE FUNCTION activate._claim(sync bigint, done pg_snapshot, pass pg_snapshot,
 	batch integer, OUT xid xid8, OUT id bigint, OUT nonce bigint, OUT op "char", OUT forced boolean, OUT key jsonb,
 	OUT body jsonb, OUT run bigint, OUT attempts integer, OUT due_at timestamptz)
 RETURNS SETOF record
-LANGUAGE plpgsql STABLE
-SET search_path = pg_catalog, activate, pg_temp
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
-SET enable_bitmapscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
-SET jit = off
-AS $$
-DECLARE
-	late xid8[] := ARRAY(SELECT pg_snapshot_xip(done));
-	beyond xid8 := coalesce(pg_snapshot_xmax(done), '0');
-BEGIN
-	RETURN QUERY
-	SELECT o.xid, o.id, o.nonce, o.op, o.forced, o.key, o.body, o.run, r.attempts, r.due_at
-	  FROM (SELECT w.* FROM (
-				(SELECT p.* FROM unnest(late) l(xid) CROSS JOIN LATERAL (
-					SELECT t.* FROM activate._outbox t
-					 WHERE t.sync = _claim.sync AND t.xid = l.xid
-						AND (t.xid, t.id) > (after_xid, after_id)
-						AND NOT t.held AND pg_visible_in_snapshot(t.xid, pass)
-					 ORDER BY t.xid, t.id LIMIT batch) p)
-				UNION ALL
-				(SELECT t.* FROM activate._outbox t
-				 WHERE t.sync = _claim.sync AND t.xid >= beyond
-					AND (t.xid, t.id) > (after_xid, after_id)
-					AND NOT t.held AND pg_visible_in_snapshot(t.xid, pass)
-				 ORDER BY t.xid, t.id LIMIT batch)) w
-			 ORDER BY w.xid, w.id LIMIT batch) o
-	  LEFT JOIN activate._retry r ON r.id = o.id
-	 ORDER BY o.xid, o.id;
-END
-$$;
+LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'activate_claim';
 COMMENT ON FUNCTION activate._claim(bigint, pg_snapshot, pg_snapshot, xid8, bigint, integer) IS
 	'private: intents of a sync that a pass over the outbox sees for the first time';
 REVOKE ALL ON FUNCTION activate._claim(bigint, pg_snapshot, pg_snapshot, xid8, bigint, integer) FROM PUBLIC;
@@ -63,25 +32,7 @@ REVOKE ALL ON FUNCTION activate._outbox_syncs() FROM PUBLIC;
 
 -- API: Private.
 CREATE FUNCTION activate._outbox_remove(syncs bigint[], xids xid8[], ids bigint[]) RETURNS void
-LANGUAGE plpgsql
-SET search_path = pg_catalog, activate, pg_temp
-SET plan_cache_mode = force_generic_plan
-SET enable_seqscan = off
-SET enable_bitmapscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
-AS $$
-BEGIN
-	-- LATERAL with OFFSET 0: a plan made while the tables were empty would otherwise go through the table for each row of the array
-	DELETE FROM activate._retry WHERE ctid = ANY (ARRAY(
-		SELECT r.ctid FROM unnest(ids) AS u(id)
-		 CROSS JOIN LATERAL (SELECT t.ctid FROM activate._retry t WHERE t.id = u.id OFFSET 0) r));
-	DELETE FROM activate._outbox WHERE ctid = ANY (ARRAY(
-		SELECT o.ctid FROM unnest(syncs, xids, ids) AS u(sync, xid, id)
-		 CROSS JOIN LATERAL (SELECT t.ctid FROM activate._outbox t
-			 WHERE t.sync = u.sync AND t.xid = u.xid AND t.id = u.id OFFSET 0) o));
-END
-$$;
+LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'activate_outbox_remove';
 COMMENT ON FUNCTION activate._outbox_remove(bigint[], xid8[], bigint[]) IS 'private: these intents are settled for good';
 REVOKE ALL ON FUNCTION activate._outbox_remove(bigint[], xid8[], bigint[]) FROM PUBLIC;
 

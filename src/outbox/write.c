@@ -11,8 +11,8 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "core/compat.h"
+#include "core/table.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "outbox/buffer.h"
@@ -26,13 +26,6 @@
 
 #define NONCES	256
 
-/* Columns of activate._outbox in the order of src/catalog/10_tables.sql. */
-enum
-{
-	COL_SYNC, COL_XID, COL_ID, COL_NONCE, COL_OP, COL_FORCED, COL_HELD, COL_RUN, COL_WRITER,
-	COL_ENQUEUED_AT, COL_KEY, COL_BODY, COL_PLANNED, COLUMNS
-};
-
 static TupleTableSlot **make_slots(Relation rel, int n);
 static void write_batch(Relation rel, ResultRelInfo *target, EState *estate, TupleTableSlot **slots,
 						const OutboxRow *rows, int n);
@@ -40,30 +33,17 @@ static void fill_slot(TupleTableSlot *slot, const OutboxRow *row, FullTransactio
 static text *writer_name(Oid role);
 static uint64 next_nonce(void);
 
-Oid
-outbox_relation(const char *name)
-{
-	Oid			relation = get_relname_relid(name, get_namespace_oid("activate", true));
-
-	if (!OidIsValid(relation))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("cannot append to the outbox: relation \"activate.%s\" does not exist", name),
-				 errhint("Run CREATE EXTENSION activate.")));
-	return relation;
-}
-
 void
 outbox_write(const OutboxRow *rows, int n)
 {
-	Relation	rel = table_open(outbox_relation("_outbox"), RowExclusiveLock);
+	Relation	rel = table_open(own_relation("_outbox"), RowExclusiveLock);
 	EState	   *estate = CreateExecutorState();
 	ResultRelInfo *target = makeNode(ResultRelInfo);
 	TupleTableSlot **slots;
 	bool		snapshot_pushed = false;
 	MemoryContext previous;
 
-	if (RelationGetDescr(rel)->natts != COLUMNS)
+	if (RelationGetDescr(rel)->natts != OUTBOX_COLUMNS)
 		elog(ERROR, "activate._outbox has an unexpected number of columns");
 
 	/* before COMMIT there is none, and storing a large body may ask for it */
@@ -129,24 +109,24 @@ fill_slot(TupleTableSlot *slot, const OutboxRow *row, FullTransactionId xid)
 	text	   *writer = writer_name(row->writer);
 
 	ExecClearTuple(slot);
-	memset(isnull, false, COLUMNS * sizeof(bool));
-	values[COL_SYNC] = Int64GetDatum(row->sync);
-	values[COL_XID] = FullTransactionIdGetDatum(xid);
-	values[COL_ID] = Int64GetDatum(row->id);
-	values[COL_NONCE] = Int64GetDatum((int64) next_nonce());
-	values[COL_OP] = CharGetDatum(row->op);
-	values[COL_FORCED] = BoolGetDatum(row->forced);
-	values[COL_HELD] = BoolGetDatum(row->held);
-	values[COL_RUN] = Int64GetDatum(row->run);
-	isnull[COL_RUN] = row->run == 0;
-	values[COL_WRITER] = PointerGetDatum(writer);
-	isnull[COL_WRITER] = writer == NULL;
-	values[COL_ENQUEUED_AT] = TimestampTzGetDatum(row->enqueued_at);
-	values[COL_KEY] = JsonbPGetDatum(row->key);
-	values[COL_BODY] = row->body ? JsonbPGetDatum(row->body) : (Datum) 0;
-	isnull[COL_BODY] = row->body == NULL;
-	values[COL_PLANNED] = Int64GetDatum(row->planned);
-	isnull[COL_PLANNED] = !row->has_planned;
+	memset(isnull, false, OUTBOX_COLUMNS * sizeof(bool));
+	values[OUTBOX_COL_SYNC] = Int64GetDatum(row->sync);
+	values[OUTBOX_COL_XID] = FullTransactionIdGetDatum(xid);
+	values[OUTBOX_COL_ID] = Int64GetDatum(row->id);
+	values[OUTBOX_COL_NONCE] = Int64GetDatum((int64) next_nonce());
+	values[OUTBOX_COL_OP] = CharGetDatum(row->op);
+	values[OUTBOX_COL_FORCED] = BoolGetDatum(row->forced);
+	values[OUTBOX_COL_HELD] = BoolGetDatum(row->held);
+	values[OUTBOX_COL_RUN] = Int64GetDatum(row->run);
+	isnull[OUTBOX_COL_RUN] = row->run == 0;
+	values[OUTBOX_COL_WRITER] = PointerGetDatum(writer);
+	isnull[OUTBOX_COL_WRITER] = writer == NULL;
+	values[OUTBOX_COL_ENQUEUED_AT] = TimestampTzGetDatum(row->enqueued_at);
+	values[OUTBOX_COL_KEY] = JsonbPGetDatum(row->key);
+	values[OUTBOX_COL_BODY] = row->body ? JsonbPGetDatum(row->body) : (Datum) 0;
+	isnull[OUTBOX_COL_BODY] = row->body == NULL;
+	values[OUTBOX_COL_PLANNED] = Int64GetDatum(row->planned);
+	isnull[OUTBOX_COL_PLANNED] = !row->has_planned;
 	ExecStoreVirtualTuple(slot);
 }
 

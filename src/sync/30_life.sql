@@ -52,8 +52,8 @@ BEGIN ATOMIC
 		  FROM activate.receipt r JOIN activate.sync s ON s.id = r.sync AND s.mode IN ('mirror', 'replace')
 		 WHERE r.sync = _replay.sync AND r.sent_at >= since AND r.op = 'delete' AND r.outcome IN ('delivered', 'warned')),
 	held AS (
-		INSERT INTO activate._sent (sync, key, seq, sent_at)
-		SELECT _replay.sync, d.key, 0, clock_timestamp() FROM deleted d
+		INSERT INTO activate._sent (sync, digest, key, seq, sent_at)
+		SELECT _replay.sync, activate._key_digest(d.key), d.key, 0, clock_timestamp() FROM deleted d
 		ON CONFLICT DO NOTHING RETURNING key)
 	SELECT t.key, 'c'::"char" FROM activate._sent t WHERE t.sync = _replay.sync AND t.sent_at >= since
 	UNION ALL
@@ -67,6 +67,9 @@ LANGUAGE sql
 BEGIN ATOMIC
 	DELETE FROM activate._horizon WHERE activate._installation() = 'copy';
 	SELECT activate._new_life(true) WHERE activate._installation() = 'copy';
+	-- of the bytes of the encoding that the original had
+	UPDATE activate._sent t SET digest = activate._key_digest(t.key)
+	 WHERE activate._installation() = 'copy' AND t.digest <> activate._key_digest(t.key);
 	UPDATE activate._identity i
 	   SET system = c.system_identifier, database = d.oid, name = current_setting('activate.identity'), origin = activate._origin()
 	  FROM pg_catalog.pg_control_system() c, pg_catalog.pg_database d

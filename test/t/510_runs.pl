@@ -3,6 +3,7 @@ use strict;
 use warnings;
 
 use ActivateTest;
+use IPC::Run;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
@@ -102,6 +103,28 @@ subtest 'backfill = false' => sub {
 	sql("SELECT activate_run('known', full => true)");
 	ok(delivered($node, 'known'), 'delivered');
 	is(requests('known'), 3 + 20, 'full sends every row, known or not');
+};
+
+# A run that counts a row as sent, in a transaction that stays open, while a change of that row is delivered.
+subtest 'backfill = false, beside a delivery of the same key' => sub {
+	my ($in, $out, $err) = ('', '', '');
+	my $timer = IPC::Run::timeout(180);
+	my $run = IPC::Run::start([ 'psql', '-XqAt', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('postgres') ],
+		'<', \$in, '>', \$out, '2>', \$err, $timer);
+
+	sql('CREATE TABLE met (id int PRIMARY KEY, v text); INSERT INTO met VALUES (1, $$a$$), (2, $$a$$)');
+	my $id = declare('met', 'met', "capture => 'trigger', options => '{\"backfill\": false}'");
+	$in .= "BEGIN;\nSELECT activate_run('met');\n\\echo noted\n";
+	$run->pump until $out =~ /noted/;
+	sql("UPDATE met SET v = 'b' WHERE id = 1");
+	ok($node->poll_query_until('postgres', "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+		WHERE NOT l.granted AND a.backend_type = 'activate deliverer')"), 'the deliverer has met the row of the run');
+	$in .= "COMMIT;\n\\q\n";
+	$run->finish;
+	ok(delivered($node, 'met'), 'delivered, and settled');
+	is(sql("SELECT string_agg(key ->> 'id' || ' ' || coalesce(image ->> 'v', '-'), ', ' ORDER BY key) FROM activate.sent WHERE sync = $id"),
+		'1 b, 2 -', 'what was delivered is what is known');
+	is(sql("SELECT paused FROM activate.sync WHERE id = $id") . ' ' . requests('met'), 'f 1', 'once, and the sync goes on');
 };
 
 subtest 'backfill = false, after the key has changed' => sub {
@@ -393,7 +416,7 @@ subtest 'a run while a message is under way' => sub {
 		sql("CREATE TABLE $name (id int PRIMARY KEY, v text, rev int)");
 		declare($name, $name, "map => '{\"id\": \"id\", \"v\": \"v\"}', capture => '$capture', options => '{\"image\": true$option}'");
 		sql("INSERT INTO $name VALUES (1, 'old', 1)");
-		$crm->control({ fault => 'slow', path => "/hook/$name", ms => 2000, count => 1 });
+		$crm->control({ fault => 'slow', path => "/hook/$name", ms => 8000, count => 1 });
 		$run->('SELECT');
 		ok($node->poll_query_until('postgres', "SELECT in_flight = 1 FROM activate.stat_target WHERE name = '$name'"), "$capture: under way");
 		is($run->("UPDATE $name SET v = 'new', rev = 2"), 2, "$capture: what has changed since is enqueued");

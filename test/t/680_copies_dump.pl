@@ -106,7 +106,14 @@ subtest 'adopted' => sub {
 	is($copy->safe_psql('postgres', 'SELECT activate._installation()'), 'copy', 'in a transaction as anything else');
 	is(scalar @{ $crm->log('/hook/dump') }, $before, 'so far nothing was sent');
 
+	# as in a database of another encoding, where a key has other bytes
+	my $digests = "SELECT count(*) || ' of ' || count(*) FILTER (WHERE digest = activate._key_digest(key)) FROM activate._sent";
+	is($copy->safe_psql('postgres', $digests), '5 of 5', 'keys are found by what the dump brought');
+	$copy->safe_psql('postgres', 'UPDATE activate._sent SET digest = gen_random_uuid()');
+	is($copy->safe_psql('postgres', $digests), '5 of 0', 'unless they are written otherwise');
+
 	($code, $out, $err) = $copy->psql('postgres', 'SELECT activate_adopt()');
+	is($copy->safe_psql('postgres', $digests), '5 of 5', 'which adopting makes good');
 	like($err, qr/NOTICE:.*the one that sends from now on: 3 syncs, 1 pending/, 'it says what it did');
 	is($copy->safe_psql('postgres', "SELECT string_agg(name || paused, ' ' ORDER BY id) FROM activate.sync WHERE NOT implicit"),
 		'thingstrue eventsfalse minefalse', 'what the copy paused goes on, what an operator paused does not');

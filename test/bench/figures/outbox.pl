@@ -81,8 +81,8 @@ figure pending => sub {
 	$_->close for $reader, $writer;
 };
 
-# The statements of the outbox alone, as a deliverer executes them: claim 500,
-# commit, remove 500, commit.  Beside it the usual queue with a status column.
+# The outbox alone, as a deliverer uses it: claim 500, commit, remove 500,
+# commit.  Beside it the usual queue with a status column.
 my $ours = q{
 	DO $$
 	DECLARE

@@ -1,0 +1,333 @@
+/*
+ * read.c
+ *	  Intents read from activate._outbox and removed from it, by its primary key
+ *	  (sync, xid, id) and without SQL: what a message costs here is most of
+ *	  what the outbox costs.
+ *
+ * What a pass has to read is what was invisible to the snapshot "done" and is
+ * visible to its own.  Transactions that ran at the time of "done" are few and
+ * probed one by one, the rest lies beyond its xmax: what was read before is not
+ * touched, so a pass without news costs the same whatever the backlog.
+ */
+#include "postgres.h"
+
+#include "access/stratnum.h"
+#include "catalog/pg_type.h"
+#include "core/compat.h"
+#include "core/table.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "outbox/buffer.h"
+#include "storage/bufmgr.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/fmgrprotos.h"
+#include "utils/xid8.h"
+
+/* Columns of activate._retry. */
+enum
+{
+	RETRY_COL_SYNC, RETRY_COL_ID, RETRY_COL_ATTEMPTS, RETRY_COL_DUE_AT, RETRY_COL_LAST_ERROR, RETRY_COLUMNS
+};
+
+/* A pg_snapshot: visible is what is below xmax and not running. */
+typedef struct PassSnapshot
+{
+	uint64		xmax;
+	int			nrunning;
+	uint64	   *running;		/* ascending */
+} PassSnapshot;
+
+typedef struct OutboxReader
+{
+	OwnTable	outbox;
+	OwnTable	retry;
+	bool		any_retry;
+	int64		sync;
+	PassSnapshot pass;
+	int			limit;
+	List	   *intents;
+} OutboxReader;
+
+static void read_range(OutboxReader *reader, uint64 low, uint64 high, int64 after_id);
+static OutboxIntent *read_intent(TupleTableSlot *slot);
+static void read_retry(OutboxReader *reader, OutboxIntent *intent);
+
+/* "xmin:xmax:xid,xid,..." */
+static PassSnapshot
+parse_snapshot(const char *text)
+{
+	PassSnapshot snapshot = {0};
+	char	   *p = strchr(text, ':');
+
+	snapshot.running = palloc(sizeof(uint64) * (strlen(text) / 2 + 1));
+	snapshot.xmax = strtou64(p + 1, &p, 10);
+	while (*p != '\0' && p[1] != '\0')
+		snapshot.running[snapshot.nrunning++] = strtou64(p + 1, &p, 10);
+	return snapshot;
+}
+
+static bool
+visible_in(const PassSnapshot *snapshot, uint64 xid)
+{
+	if (xid >= snapshot->xmax)
+		return false;
+	for (int i = 0; i < snapshot->nrunning && snapshot->running[i] <= xid; i++)
+		if (snapshot->running[i] == xid)
+			return false;
+	return true;
+}
+
+/* By the active snapshot; in the present memory context. */
+List *
+outbox_read(int64 sync, const char *done, const char *pass, uint64 after_xid, int64 after_id, int limit)
+{
+	OutboxReader reader = {.sync = sync, .pass = parse_snapshot(pass), .limit = limit};
+	PassSnapshot before = {0};
+
+	if (done)
+		before = parse_snapshot(done);
+	own_table_open(&reader.outbox, "_outbox", "_outbox_pkey", OUTBOX_COLUMNS, AccessShareLock);
+	own_table_open(&reader.retry, "_retry", "_retry_pkey", RETRY_COLUMNS, AccessShareLock);
+	reader.any_retry = RelationGetNumberOfBlocks(reader.retry.rel) > 0;
+
+	if (after_xid > 0 && !visible_in(&before, after_xid))
+		read_range(&reader, after_xid, after_xid, after_id);
+	for (int i = 0; i < before.nrunning; i++)
+		if (before.running[i] > after_xid)
+			read_range(&reader, before.running[i], before.running[i], 0);
+	read_range(&reader, Max(before.xmax, after_xid + 1), reader.pass.xmax - 1, 0);
+
+	own_table_close(&reader.retry);
+	own_table_close(&reader.outbox);
+	return reader.intents;
+}
+
+/* Of activate._outbox, whose first three columns are those of the index. */
+static void
+scan_key(ScanKey key, AttrNumber column, StrategyNumber strategy, RegProcedure function, uint64 value)
+{
+	ScanKeyInit(key, column + 1, strategy, function, Int64GetDatum((int64) value));
+}
+
+/* after_id: of a single transaction only what is behind that row. */
+static void
+read_range(OutboxReader *reader, uint64 low, uint64 high, int64 after_id)
+{
+	ScanKeyData keys[4];
+	int			n = 0;
+	bool		found;
+
+	if (low > high || list_length(reader->intents) >= reader->limit)
+		return;
+	own_table_key(&keys[n++], OUTBOX_COL_SYNC + 1, reader->sync);
+	scan_key(&keys[n++], OUTBOX_COL_XID, BTGreaterEqualStrategyNumber, F_XID8GE, low);
+	scan_key(&keys[n++], OUTBOX_COL_XID, BTLessEqualStrategyNumber, F_XID8LE, high);
+	if (after_id > 0)
+	{
+		n = 1;
+		scan_key(&keys[n++], OUTBOX_COL_XID, BTEqualStrategyNumber, F_XID8EQ, low);
+		scan_key(&keys[n++], OUTBOX_COL_ID, BTGreaterStrategyNumber, F_INT8GT, after_id);
+	}
+	for (found = own_table_find(&reader->outbox, keys, n); found; found = own_table_next(&reader->outbox))
+	{
+		TupleTableSlot *row = reader->outbox.row;
+
+		CHECK_FOR_INTERRUPTS();
+		slot_getallattrs(row);
+		if (DatumGetBool(row->tts_values[OUTBOX_COL_HELD]) ||
+			!visible_in(&reader->pass, U64FromFullTransactionId(DatumGetFullTransactionId(row->tts_values[OUTBOX_COL_XID]))))
+			continue;
+		reader->intents = lappend(reader->intents, read_intent(row));
+		if (reader->any_retry)
+			read_retry(reader, llast(reader->intents));
+		if (list_length(reader->intents) >= reader->limit)
+			break;
+	}
+}
+
+static OutboxIntent *
+read_intent(TupleTableSlot *slot)
+{
+	OutboxIntent *intent = palloc0(sizeof(OutboxIntent));
+	const Datum *values = slot->tts_values;
+	const bool *isnull = slot->tts_isnull;
+
+	intent->sync = DatumGetInt64(values[OUTBOX_COL_SYNC]);
+	intent->xid = U64FromFullTransactionId(DatumGetFullTransactionId(values[OUTBOX_COL_XID]));
+	intent->id = DatumGetInt64(values[OUTBOX_COL_ID]);
+	intent->nonce = (uint64) DatumGetInt64(values[OUTBOX_COL_NONCE]);
+	intent->op = (OutboxOp) DatumGetChar(values[OUTBOX_COL_OP]);
+	intent->forced = DatumGetBool(values[OUTBOX_COL_FORCED]);
+	intent->key = DatumGetJsonbPCopy(values[OUTBOX_COL_KEY]);
+	if (!isnull[OUTBOX_COL_BODY])
+		intent->body = DatumGetJsonbPCopy(values[OUTBOX_COL_BODY]);
+	if (!isnull[OUTBOX_COL_RUN])
+		intent->run = DatumGetInt64(values[OUTBOX_COL_RUN]);
+	intent->tid = slot->tts_tid;
+	return intent;
+}
+
+static void
+read_retry(OutboxReader *reader, OutboxIntent *intent)
+{
+	TupleTableSlot *row = reader->retry.row;
+	ScanKeyData key;
+
+	own_table_key(&key, 1, intent->id);
+	if (!own_table_find(&reader->retry, &key, 1))
+		return;
+	slot_getallattrs(row);
+	intent->attempts = DatumGetInt32(row->tts_values[RETRY_COL_ATTEMPTS]);
+	intent->due_at = DatumGetTimestampTz(row->tts_values[RETRY_COL_DUE_AT]);
+}
+
+/* --- removing --------------------------------------------------------- */
+
+static void
+remove_retry(OwnTable *table, int64 id)
+{
+	ScanKeyData key;
+
+	own_table_key(&key, 1, id);
+	while (own_table_find(table, &key, 1) && !own_table_delete(table))
+		;
+}
+
+/* Is it still where it was read?  Rows of the outbox are never updated. */
+static bool
+find_in_place(OwnTable *table, const OutboxIntent *intent)
+{
+	TupleTableSlot *row = table->row;
+
+	if (!own_table_at(table, &intent->tid))
+		return false;
+	slot_getsomeattrs(row, OUTBOX_COL_ID + 1);
+	return DatumGetInt64(row->tts_values[OUTBOX_COL_SYNC]) == intent->sync &&
+		DatumGetInt64(row->tts_values[OUTBOX_COL_ID]) == intent->id &&
+		U64FromFullTransactionId(DatumGetFullTransactionId(row->tts_values[OUTBOX_COL_XID])) == intent->xid;
+}
+
+static bool
+find_intent(OwnTable *table, const OutboxIntent *intent)
+{
+	ScanKeyData keys[3];
+
+	own_table_key(&keys[0], OUTBOX_COL_SYNC + 1, intent->sync);
+	scan_key(&keys[1], OUTBOX_COL_XID, BTEqualStrategyNumber, F_XID8EQ, intent->xid);
+	own_table_key(&keys[2], OUTBOX_COL_ID + 1, intent->id);
+	return own_table_find(table, keys, 3);
+}
+
+/* One that is not there any more was discarded meanwhile. */
+void
+outbox_remove(const OutboxIntent *const *intents, int n)
+{
+	OwnTable	outbox;
+	OwnTable	retry;
+	bool		any_retry;
+
+	if (n == 0)
+		return;
+	own_table_open(&retry, "_retry", "_retry_pkey", RETRY_COLUMNS, RowExclusiveLock);
+	own_table_open(&outbox, "_outbox", "_outbox_pkey", OUTBOX_COLUMNS, RowExclusiveLock);
+	any_retry = RelationGetNumberOfBlocks(retry.rel) > 0;
+	for (int i = 0; i < n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (any_retry)
+			remove_retry(&retry, intents[i]->id);
+		if (find_in_place(&outbox, intents[i]) && own_table_delete(&outbox))
+			continue;
+		while (find_intent(&outbox, intents[i]) && !own_table_delete(&outbox))
+			;
+	}
+	own_table_close(&outbox);
+	own_table_close(&retry);
+}
+
+/* --- the same, for SQL ------------------------------------------------ */
+
+static char *
+snapshot_argument(Datum value)
+{
+	return DatumGetCString(DirectFunctionCall1(pg_snapshot_out, value));
+}
+
+ACTIVATE_FUNCTION(activate_claim);
+
+Datum
+activate_claim(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	ListCell   *cell;
+	List	   *intents;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(2) || PG_ARGISNULL(3) || PG_ARGISNULL(4) || PG_ARGISNULL(5))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("only the snapshot of the pass before can be NULL")));
+	InitMaterializedSRF(fcinfo, 0);
+	intents = outbox_read(PG_GETARG_INT64(0), PG_ARGISNULL(1) ? NULL : snapshot_argument(PG_GETARG_DATUM(1)),
+						  snapshot_argument(PG_GETARG_DATUM(2)), U64FromFullTransactionId(PG_GETARG_FULLTRANSACTIONID(3)),
+						  PG_GETARG_INT64(4), PG_GETARG_INT32(5));
+	foreach(cell, intents)
+	{
+		const OutboxIntent *intent = lfirst(cell);
+		Datum		values[10];
+		bool		nulls[10] = {0};
+
+		values[0] = FullTransactionIdGetDatum(FullTransactionIdFromU64(intent->xid));
+		values[1] = Int64GetDatum(intent->id);
+		values[2] = Int64GetDatum((int64) intent->nonce);
+		values[3] = CharGetDatum(intent->op);
+		values[4] = BoolGetDatum(intent->forced);
+		values[5] = JsonbPGetDatum(intent->key);
+		values[6] = JsonbPGetDatum(intent->body);
+		nulls[6] = intent->body == NULL;
+		values[7] = Int64GetDatum(intent->run);
+		nulls[7] = intent->run == 0;
+		values[8] = Int32GetDatum(intent->attempts);
+		values[9] = TimestampTzGetDatum(intent->due_at);
+		nulls[8] = nulls[9] = intent->due_at == 0;
+		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	}
+	return (Datum) 0;
+}
+
+static Datum *
+array_argument(FunctionCallInfo fcinfo, int argument, Oid type, int *n)
+{
+	Datum	   *values;
+
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(argument), type, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &values, NULL, n);
+	return values;
+}
+
+ACTIVATE_FUNCTION(activate_outbox_remove);
+
+Datum
+activate_outbox_remove(PG_FUNCTION_ARGS)
+{
+	int			n[3];
+	Datum	   *syncs = array_argument(fcinfo, 0, INT8OID, &n[0]);
+	Datum	   *xids = array_argument(fcinfo, 1, XID8OID, &n[1]);
+	Datum	   *ids = array_argument(fcinfo, 2, INT8OID, &n[2]);
+	OutboxIntent *intents = palloc0(sizeof(OutboxIntent) * Max(n[0], 1));
+	const OutboxIntent **all = palloc(sizeof(OutboxIntent *) * Max(n[0], 1));
+
+	if (n[1] != n[0] || n[2] != n[0])
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("arrays of different lengths")));
+	for (int i = 0; i < n[0]; i++)
+	{
+		intents[i].sync = DatumGetInt64(syncs[i]);
+		intents[i].xid = U64FromFullTransactionId(DatumGetFullTransactionId(xids[i]));
+		intents[i].id = DatumGetInt64(ids[i]);
+		all[i] = &intents[i];
+	}
+	outbox_remove(all, n[0]);
+	PG_RETURN_VOID();
+}
