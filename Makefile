@@ -25,7 +25,7 @@ PG_CONFIG  ?= pg_config
 
 # These bring what they need themselves, from nothing but gcc and make, and
 # work in a sandbox: PGXS may not be there yet.
-BY_ITSELF = deps check demo bench fuzz valgrind sanitize floors build/service build/loop build/listen
+BY_ITSELF = deps check demo bench chaos fuzz valgrind sanitize floors build/service build/loop build/listen
 ifneq ($(filter-out $(BY_ITSELF),$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
@@ -46,6 +46,10 @@ bench: deps
 	@FIGURES='$(FIGURES)' ROUNDS='$(ROUNDS)' FULL='$(FULL)' sh test/sandbox.sh sh test/bench/run.sh >build/benchmarks.md; \
 		status=$$?; cat build/benchmarks.md; \
 		[ $$status != 0 ] || [ -n '$(FIGURES)' ] || cp build/benchmarks.md docs/benchmarks.md; exit $$status
+
+# Writers against a model while everything goes wrong; SEED repeats the choices of a run.
+chaos: deps
+	@CHAOS_SECONDS='$(or $(SECONDS),60)' CHAOS_SEED='$(SEED)' sh test/sandbox.sh sh test/chaos.sh
 
 # The hunts, see docs/reliability.md.  SECONDS for each of TARGETS.
 fuzz:
@@ -76,4 +80,4 @@ deps:
 floors:
 	@sh test/floors.sh $(ROOMS)
 
-.PHONY: deps floors check demo bench fuzz valgrind sanitize
+.PHONY: deps floors check demo bench chaos fuzz valgrind sanitize

@@ -18,7 +18,7 @@ use strict;
 use warnings;
 
 use ActivateTest;
-use Bench::Session;
+use ActivateTest::Session;
 use Exporter 'import';
 use IO::Handle;
 use IPC::Run ();
@@ -98,7 +98,7 @@ sub database
 	my ($name) = @_;
 
 	$node->safe_psql('postgres', "CREATE DATABASE \"$name\"");
-	push @sessions, Bench::Session->new($name);
+	push @sessions, ActivateTest::Session->new($name);
 	$sessions[-1]->run('CREATE EXTENSION activate');
 	return $sessions[-1];
 }

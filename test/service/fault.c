@@ -5,6 +5,7 @@
  * Rules are tried in the order they were set; the first that fits a request
  * spoils its answer.
  */
+#define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -323,6 +324,9 @@ fault_spoil(const Fault *fault, Reply *reply, Delivery *delivery)
 			reply->body.len = 0;
 			break;
 		case FAULT_EMPTY200:
+			/* no service says that all is well where it refused a row */
+			if (reply->status >= 400 || memmem(reply->body.data, reply->body.len, "\"results\"", 9))
+				break;
 			reply->status = 200;
 			reply->body.len = 0;
 			break;

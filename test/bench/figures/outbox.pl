@@ -50,8 +50,8 @@ figure pending => sub {
 	my ($many) = @_;
 	my $rows = size(1_000_000, 10_000_000);
 	my $few = database('few');
-	my $reader = Bench::Session->new($many->{database});
-	my $writer = Bench::Session->new($many->{database});
+	my $reader = ActivateTest::Session->new($many->{database});
+	my $writer = ActivateTest::Session->new($many->{database});
 	my $rate = sub { { rate => drain_rate($_[0]), latency => claim_latency($_[0]) } };
 	# an empty outbox cannot be drained: it gets what one measurement needs
 	my $empty = sub { my $latency = claim_latency($few); $few->run('UPDATE item SET changed = changed + 1'); { rate => drain_rate($few), latency => $latency } };

@@ -1,6 +1,6 @@
-# Bench::Session: a psql that stays, so that its server process can be measured
+# ActivateTest::Session: a psql that stays, so that its server process can be measured
 # and its transactions stay open as long as one likes.
-package Bench::Session;
+package ActivateTest::Session;
 
 use strict;
 use warnings;
