@@ -118,7 +118,11 @@ CREATE TABLE activate._retry
 	id				bigint PRIMARY KEY,
 	attempts		integer NOT NULL,
 	due_at			timestamptz NOT NULL,
-	last_error		text
+	last_error		text,
+	-- of the last message that went, or may have gone, under numbers that the intent does not tell
+	seq				bigint,
+	nonce			bigint,
+	message			uuid
 );
 COMMENT ON TABLE activate._retry IS 'private: intents that were tried and wait, behind activate.outbox';
 

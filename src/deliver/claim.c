@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "core/clock.h"
 #include "deliver/engine.h"
 #include "deliver/merge.h"
@@ -404,6 +405,23 @@ prepare_entry(DeliverEntry *entry, const Rendered *rendered, const DeliverKnown 
 }
 
 /*
+ * An earlier message of the key may have reached the target, with what the row
+ * was then.  Who comes after a crash must know under which numbers this one
+ * goes: another content, or the older one once more, is neither older nor a
+ * repeat of it.
+ */
+static void
+note_identity(const DeliverEntry *entry)
+{
+	pg_uuid_t	message;
+
+	memcpy(message.data, entry->id, UUID_LEN);
+	outbox_note(deliver_entry_newest(entry), entry->seq, entry->nonce, &message);
+	/* before it goes */
+	ForceSyncCommit();
+}
+
+/*
  * Same content as was tried: the same message.  Else one of its own, also if an
  * older content has come back: the receiver, who may have got what was in
  * between, would take that for a repeat.
@@ -435,6 +453,8 @@ message_identity(DeliverEntry *entry, OutboxOp op, Jsonb *row, const DeliverKnow
 		entry->seq = deliver_next_seq();
 	entry->tried = entry->tried_ambiguous = false;
 	deliver_message_id(entry->id, entry->nonce, sync, key, op, row);
+	if (entry->uncertain && !is_event(entry))
+		note_identity(entry);
 }
 
 static void

@@ -360,6 +360,7 @@ extern const OutboxIntent *deliver_entry_newest(const DeliverEntry *entry);
 extern int64 deliver_entry_last_id(const DeliverEntry *entry);
 extern void deliver_entry_forget(DeliverEntry *entry);
 extern void deliver_entry_doubt(DeliverEntry *entry, const OutboxIntent *intent);
+extern void deliver_entry_remember(DeliverEntry *entry, const OutboxIntent *intent);
 extern bool deliver_entry_insert(DeliverEntry *entry, const OutboxIntent *intent);
 
 /* queue.c */

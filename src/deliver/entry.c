@@ -241,6 +241,16 @@ deliver_entry_doubt(DeliverEntry *entry, const OutboxIntent *intent)
 		entry->uncertain = true;
 }
 
+/* The process before us tried this message last. */
+void
+deliver_entry_remember(DeliverEntry *entry, const OutboxIntent *intent)
+{
+	entry->tried = true;
+	entry->tried_seq = intent->noted_seq;
+	entry->tried_nonce = intent->noted_nonce;
+	memcpy(entry->tried_id, intent->noted_message.data, DELIVER_ID_LEN);
+}
+
 /* The message is settled: on to the intents behind it, if there are any. */
 void
 deliver_entry_done(DeliverEntry *entry)

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "core/digest.h"
 #include "core/identity.h"
@@ -147,5 +148,7 @@ deliver_next_seq(void)
 	seq = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
 	SPI_finish();
 	identity_leave(&scope);
+	/* who comes after a crash draws others */
+	ForceSyncCommit();
 	return seq;
 }

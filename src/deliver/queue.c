@@ -113,6 +113,9 @@ deliver_queue_add(DeliverSync *sync, const OutboxIntent *intent)
 		return;
 	entry->attempts = Max(entry->attempts, intent->attempts);
 	deliver_entry_doubt(entry, intent);
+	if (intent->noted && (!entry->tried || intent->noted_seq > entry->tried_seq) &&
+		entry->state != ENTRY_FLYING && entry->state != ENTRY_SETTLING)
+		deliver_entry_remember(entry, intent);
 
 	if (entry->state == ENTRY_NEW && intent->due_at > clock_now())
 		deliver_entry_wait(entry, intent->due_at);

@@ -11,6 +11,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "core/identity.h"
+#include "core/own.h"
 #include "executor/spi.h"
 #include "outbox/buffer.h"
 #include "utils/array.h"
@@ -162,6 +163,21 @@ outbox_syncs(void)
 	}
 	statement_end(&scope);
 	return syncs;
+}
+
+void
+outbox_note(const OutboxIntent *intent, int64 seq, uint64 nonce, const pg_uuid_t *message)
+{
+	Oid			types[6] = {INT8OID, XID8OID, INT8OID, INT8OID, INT8OID, UUIDOID};
+	Datum		values[6];
+
+	values[0] = Int64GetDatum(intent->sync);
+	values[1] = FullTransactionIdGetDatum(FullTransactionIdFromU64(intent->xid));
+	values[2] = Int64GetDatum(intent->id);
+	values[3] = Int64GetDatum(seq);
+	values[4] = Int64GetDatum((int64) nonce);
+	values[5] = UUIDPGetDatum(message);
+	(void) own_value("SELECT activate._outbox_note($1, $2, $3, $4, $5, $6)", 6, types, values, NULL, NULL);
 }
 
 void

@@ -19,6 +19,7 @@
 #include "nodes/pg_list.h"
 #include "storage/itemptr.h"
 #include "utils/jsonb.h"
+#include "utils/uuid.h"
 
 /* Operations, as text in every relation and body: insert update upsert delete change. */
 typedef enum OutboxOp
@@ -93,6 +94,10 @@ typedef struct OutboxIntent
 	int64		run;			/* 0: none */
 	int			attempts;
 	TimestampTz due_at;			/* 0: at once */
+	bool		noted;			/* outbox_note() said: */
+	int64		noted_seq;
+	uint64		noted_nonce;
+	pg_uuid_t	noted_message;
 	ItemPointerData tid;		/* where it was found: it is looked for there first */
 } OutboxIntent;
 
@@ -135,6 +140,12 @@ extern bool outbox_is_dirty(const uint64 *words, int64 sync);
  */
 extern void outbox_serve_queues(const int64 *syncs, int n);
 extern bool outbox_take_queued(void);
+
+/*
+ * Under which numbers a message of the intent goes, or may have gone, where
+ * the intent alone does not tell: in the present transaction.
+ */
+extern void outbox_note(const OutboxIntent *intent, int64 seq, uint64 nonce, const pg_uuid_t *message);
 
 /* Settled for good: removes the rows.  For the others: put off to due_at. */
 extern void outbox_remove(const OutboxIntent *const *intents, int n);

@@ -61,6 +61,19 @@ COMMENT ON FUNCTION activate._outbox_delay(bigint[], xid8[], bigint[], integer[]
 	'private: these intents wait until they are due';
 REVOKE ALL ON FUNCTION activate._outbox_delay(bigint[], xid8[], bigint[], integer[], timestamptz[], text[]) FROM PUBLIC;
 
+-- API: Private.
+CREATE FUNCTION activate._outbox_note(sync bigint, xid xid8, id bigint, seq bigint, nonce bigint, message uuid) RETURNS void
+LANGUAGE sql
+BEGIN ATOMIC
+	INSERT INTO activate._retry (sync, id, attempts, due_at, seq, nonce, message)
+	SELECT o.sync, o.id, 0, clock_timestamp(), _outbox_note.seq, _outbox_note.nonce, _outbox_note.message
+	  FROM activate._outbox o WHERE o.sync = _outbox_note.sync AND o.xid = _outbox_note.xid AND o.id = _outbox_note.id
+	ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, nonce = excluded.nonce, message = excluded.message;
+END;
+COMMENT ON FUNCTION activate._outbox_note(bigint, xid8, bigint, bigint, bigint, uuid) IS
+	'private: under which numbers a message of this intent goes, for who comes after a crash';
+REVOKE ALL ON FUNCTION activate._outbox_note(bigint, xid8, bigint, bigint, bigint, uuid) FROM PUBLIC;
+
 -- API: Private.  A new transaction number is what makes a deliverer see them.
 CREATE FUNCTION activate._outbox_release(sync bigint, run bigint DEFAULT NULL) RETURNS bigint
 LANGUAGE sql

@@ -28,7 +28,8 @@
 /* Columns of activate._retry. */
 enum
 {
-	RETRY_COL_SYNC, RETRY_COL_ID, RETRY_COL_ATTEMPTS, RETRY_COL_DUE_AT, RETRY_COL_LAST_ERROR, RETRY_COLUMNS
+	RETRY_COL_SYNC, RETRY_COL_ID, RETRY_COL_ATTEMPTS, RETRY_COL_DUE_AT, RETRY_COL_LAST_ERROR,
+	RETRY_COL_SEQ, RETRY_COL_NONCE, RETRY_COL_MESSAGE, RETRY_COLUMNS
 };
 
 /* A pg_snapshot: visible is what is below xmax and not running. */
@@ -181,6 +182,12 @@ read_retry(OutboxReader *reader, OutboxIntent *intent)
 	slot_getallattrs(row);
 	intent->attempts = DatumGetInt32(row->tts_values[RETRY_COL_ATTEMPTS]);
 	intent->due_at = DatumGetTimestampTz(row->tts_values[RETRY_COL_DUE_AT]);
+	intent->noted = !row->tts_isnull[RETRY_COL_MESSAGE];
+	if (!intent->noted)
+		return;
+	intent->noted_seq = DatumGetInt64(row->tts_values[RETRY_COL_SEQ]);
+	intent->noted_nonce = (uint64) DatumGetInt64(row->tts_values[RETRY_COL_NONCE]);
+	intent->noted_message = *DatumGetUUIDP(row->tts_values[RETRY_COL_MESSAGE]);
 }
 
 /* --- removing --------------------------------------------------------- */
