@@ -246,6 +246,8 @@ subtest 'a run that does not end' => sub {
 	like($err, qr/ERROR: .*(statement timeout|canceling)/, 'by hand: statement_timeout ends it');
 	ok($node->poll_query_until('postgres', "SELECT count(*) > 0 FROM activate.stat_run WHERE name = 'forever'"), 'by a runner');
 	is(sql("SELECT DISTINCT usename FROM pg_stat_activity WHERE backend_type = 'activate runner'"), 'mallory', 'connected as its owner');
+	# so that no other follows, for which the drop would wait
+	hers("SELECT activate_pause('forever')");
 	sql("SELECT pg_cancel_backend(pid) FROM activate.stat_run WHERE name = 'forever'");
 	ok($node->poll_query_until('postgres', "SELECT count(*) > 0 FROM activate.run r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'forever' AND r.status = 'failed' AND r.error ~ 'cancel'"), 'can be cancelled');
 	hers("SELECT activate_drop('forever')");
