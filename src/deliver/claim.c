@@ -451,7 +451,8 @@ message_identity(DeliverEntry *entry, OutboxOp op, Jsonb *row, const DeliverKnow
 	if (entry->seq <= engine->past || (known->sent && entry->seq <= known->seq) ||
 		(entry->tried && entry->seq <= entry->tried_seq))
 		entry->seq = deliver_next_seq();
-	entry->tried = entry->tried_ambiguous = false;
+	/* tried stays what it is until this one has gone: it may be rendered once more before */
+	entry->tried_ambiguous = false;
 	deliver_message_id(entry->id, entry->nonce, sync, key, op, row);
 	if (entry->uncertain && !is_event(entry))
 		note_identity(entry);

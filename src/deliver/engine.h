@@ -461,20 +461,6 @@ extern int64 deliver_backoff_us(int step, bool full_jitter);
 /* announce.c */
 extern void deliver_targets_announce(void);
 
-/* owner.c: the code of a sync's owner */
-typedef struct DeliverOwner
-{
-	IdentityScope scope;
-	ErrorContextCallback callback;
-	TimestampTz until;
-	bool		armed;			/* our timeout, not the session's own */
-} DeliverOwner;
-
-extern void deliver_owner_enter(DeliverOwner *owner, const Sync *sync, int timeout_ms);
-extern void deliver_owner_leave(DeliverOwner *owner);
-extern bool deliver_owner_timed_out(DeliverOwner *owner);
-extern void deliver_owner_cleanup(void);
-
 /* batch.c, answer.c */
 extern bool deliver_send(TimestampTz now);
 extern void deliver_call_stalls(TimestampTz now);

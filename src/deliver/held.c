@@ -20,6 +20,7 @@
 #include "core/identity.h"
 #include "core/own.h"
 #include "deliver/engine.h"
+#include "deliver/owner.h"
 #include "storage/condition_variable.h"
 #include "utils/array.h"
 #include "utils/builtins.h"

@@ -13,6 +13,7 @@
 #include "access/xact.h"
 #include "core/clock.h"
 #include "deliver/engine.h"
+#include "deliver/owner.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 #include "utils/snapmgr.h"

@@ -15,6 +15,7 @@
 #include "core/own.h"
 #include "deliver/engine.h"
 #include "deliver/merge.h"
+#include "deliver/owner.h"
 #include "funcapi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"

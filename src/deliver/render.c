@@ -11,6 +11,7 @@
 #include "catalog/pg_type.h"
 #include "core/identity.h"
 #include "deliver/engine.h"
+#include "deliver/owner.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"

@@ -8,6 +8,7 @@
 #include "core/attempt.h"
 #include "core/errors.h"
 #include "deliver/engine.h"
+#include "deliver/owner.h"
 #include "utils/errcodes.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"

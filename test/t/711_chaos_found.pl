@@ -4,6 +4,7 @@ use warnings;
 
 use ActivateTest;
 use JSON::PP ();
+use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $crm  = ActivateTest::Service->new;
@@ -58,6 +59,26 @@ for my $case ([ 'older', 'c', \0 ], [ 'again', 'a', \1 ])
 		is(JSON::PP::decode_json($crm->hook_rows($name, $name))->[0]{v}, $last, 'and it does');
 	};
 }
+
+# The same without a crash: what was rendered to follow an attempt of unknown outcome waits for the only connection, the target
+# goes down meanwhile, and it is rendered once more.
+subtest 'what is rendered twice before it goes is not older than what went' => sub {
+	sql('ALTER SYSTEM SET activate.connections = 1');
+	sql('ALTER SYSTEM SET activate.stalled_connections = 0');
+	$node->restart;
+	declare('twice');
+	sql("CREATE TABLE beside$_ AS SELECT $_ AS id, 'x' AS v; ALTER TABLE beside$_ ADD PRIMARY KEY (id); SELECT activate_sync('beside$_', 'beside$_', 'twice.change')") for 2 .. 6;
+	$crm->control({ fault => 'garbage', applied => \1, ms => 1500, path => '/hook/twice', count => 1 });
+	$crm->control({ fault => 'status', status => 503, ms => 200, path => '/hook/twice', count => 5 });
+	sql("SELECT activate_run('twice')");
+	ok(wait_for('twice', 1), 'the first content is under way, and will get an answer that cannot be read');
+	sql(join ';', "UPDATE twice SET v = 'b'", map { "SELECT activate_run('beside$_')" } 2 .. 6);
+	ok(delivered($node), 'five other calls fail, then all is delivered');
+	like(slurp_file($node->logfile), qr/target "twice" is down/, 'the target was down');
+	my @told = grep { $_->{sync} eq 'twice' } asked('twice');
+	is(join(' ', map { $_->{row}{v} } @told), 'a b', 'the second content came last');
+	cmp_ok($told[-1]{seq}, '>', $told[0]{seq}, 'and is no older than the first');
+};
 
 $node->stop('fast');
 done_testing();
