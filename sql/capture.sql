@@ -22,11 +22,11 @@ DECLARE
 BEGIN
 	SELECT y.* INTO s FROM activate.sync y WHERE y.name = sync_name;
 	RETURN QUERY SELECT v.op, o.key, o.body, concat_ws(' ', CASE WHEN o.forced THEN 'forced' END, CASE WHEN o.held THEN 'held' END)
-		FROM activate._outbox o JOIN activate.outbox v USING (sync, id) WHERE o.sync = s.id ORDER BY o.id;
+		FROM activate._intent o JOIN activate.outbox v USING (sync, id) WHERE o.sync = s.id ORDER BY o.id;
 	IF delivered AND s.mode <> 'append' AND s.key_columns <> '{}' THEN
-		DELETE FROM activate._sent t USING activate._outbox o WHERE t.sync = s.id AND o.sync = s.id AND t.key = o.key AND NOT o.held;
+		DELETE FROM activate._sent t USING activate._intent o WHERE t.sync = s.id AND o.sync = s.id AND t.key = o.key AND NOT o.held;
 		EXECUTE format('INSERT INTO activate._sent (sync, digest, key, hash, seq, sent_at) SELECT %s, activate._key_digest(to_jsonb(k)), to_jsonb(k), activate._row_hash(x), 1, now()'
-			' FROM %s q, LATERAL (SELECT %s) k, LATERAL (SELECT %s) x WHERE to_jsonb(k) IN (SELECT o.key FROM activate._outbox o WHERE o.sync = %1$s)',
+			' FROM %s q, LATERAL (SELECT %s) k, LATERAL (SELECT %s) x WHERE to_jsonb(k) IN (SELECT o.key FROM activate._intent o WHERE o.sync = %1$s)',
 			s.id, s.source, (SELECT string_agg('q.' || c, ', ') FROM unnest(s.key_columns) c),
 			(SELECT string_agg('q.' || c, ', ') FROM unnest(s.columns) c));
 	END IF;
@@ -523,7 +523,7 @@ BEGIN
 	RESET ROLE;
 END
 $$;
-SELECT cap_joins('mine');
+SELECT cap_joins('mine');	-- and a loop over what is in a row of the outbox, twice
 DROP TABLE cap_mine;
 SELECT activate_run('mine');
 \echo :LAST_ERROR_SQLSTATE

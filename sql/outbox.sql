@@ -10,7 +10,7 @@ SELECT activate_pause('ob');
 COMMIT;
 SELECT id AS sync FROM activate.sync WHERE name = 'ob' \gset
 CREATE VIEW pending AS SELECT o.key ->> 'id' AS key, o.op, o.id, o.xid
-  FROM activate._outbox o WHERE o.sync = :sync;
+  FROM activate._intent o WHERE o.sync = :sync;
 
 -- a key is one message of its transaction, and the transaction can look at it at once
 BEGIN;

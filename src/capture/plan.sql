@@ -67,9 +67,9 @@ known AS (
 	  FROM (SELECT s.key, 's' AS kind, s.hash FROM activate._sent s WHERE s.sync = %3$s%11$s
 			UNION ALL
 			SELECT o.key, CASE WHEN o.held THEN 'h' WHEN o.forced OR NOT %4$L::boolean THEN 'p' ELSE 'q' END, NULL
-			  FROM activate._outbox o WHERE o.sync = %3$s%11$s
+			  FROM activate._intent o WHERE o.sync = %3$s%11$s
 			UNION ALL
-			(SELECT DISTINCT ON (o.key) o.key, 'l', o.planned FROM activate._outbox o
+			(SELECT DISTINCT ON (o.key) o.key, 'l', o.planned FROM activate._intent o
 			  WHERE o.sync = %3$s AND NOT o.held AND (o.forced OR NOT %4$L::boolean)%11$s ORDER BY o.key, o.id DESC)
 			UNION ALL
 			SELECT j.key, CASE WHEN j.op = 'delete' THEN 'd' ELSE 'r' END, j.hash FROM activate.rejection j

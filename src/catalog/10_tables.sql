@@ -88,7 +88,9 @@ CREATE INDEX run_started_idx ON activate.run (sync, id) WHERE NOT queued;
 CREATE INDEX run_running_idx ON activate.run (id) WHERE status = 'running';
 COMMENT ON TABLE activate.run IS 'history of runs, kept for activate.run_retention';
 
--- Insert and delete only.  The key's order serves the claim: see outbox.h.
+-- Insert and delete only.  The key's order serves the claim: see outbox.h.  Intents of one
+-- transaction and sync that tell a key and nothing else share a row: "keys" instead of "key".
+-- activate._intent has a row for each.
 CREATE SEQUENCE activate.outbox_id_seq;
 CREATE TABLE activate._outbox
 (
@@ -102,10 +104,14 @@ CREATE TABLE activate._outbox
 	run				bigint,
 	writer			text,
 	enqueued_at		timestamptz NOT NULL,
-	key				jsonb NOT NULL,
+	key				jsonb,
 	body			jsonb,
 	planned			bigint,			-- what the run that enqueued it saw: hash of row and cursor; NULL: no run
-	PRIMARY KEY (sync, xid, id)
+	keys			jsonb[],		-- of intents with the ids "id + steps[i]" and planned = plans[i]
+	steps			smallint[],
+	plans			bigint[],
+	PRIMARY KEY (sync, xid, id),
+	CHECK ((key IS NULL) = (keys IS NOT NULL))
 );
 ALTER SEQUENCE activate.outbox_id_seq OWNED BY activate._outbox.id;
 -- held deletes, by key, and what a TRUNCATE left (key {}): small, and asked for deletes of a mirror

@@ -1,3 +1,12 @@
+CREATE VIEW activate._intent WITH (security_invoker = true) AS
+SELECT o.sync, o.xid, o.id, o.nonce, o.op, o.forced, o.held, o.run, o.writer, o.enqueued_at, o.key, o.body, o.planned
+  FROM activate._outbox o WHERE o.keys IS NULL
+UNION ALL
+SELECT o.sync, o.xid, o.id + u.step, o.nonce, o.op, o.forced, o.held, o.run, o.writer, o.enqueued_at, u.key, o.body, u.planned
+  FROM activate._outbox o CROSS JOIN LATERAL unnest(o.keys, o.steps, o.plans) AS u(key, step, planned) WHERE o.keys IS NOT NULL;
+COMMENT ON VIEW activate._intent IS 'private: the intents in activate._outbox, one by one';
+GRANT SELECT ON activate._intent TO PUBLIC;
+
 CREATE VIEW activate.outbox WITH (security_invoker = true) AS
 SELECT o.id, o.sync, o.key,
 	CASE o.op WHEN 'c' THEN 'change' WHEN 'i' THEN 'insert' WHEN 'u' THEN 'update'
@@ -6,7 +15,7 @@ SELECT o.id, o.sync, o.key,
 	coalesce(r.attempts, 0) AS attempts,
 	coalesce(r.due_at, o.enqueued_at) AS due_at,
 	o.enqueued_at, r.last_error, o.held, o.run, o.writer
-  FROM activate._outbox o LEFT JOIN activate._retry r ON r.id = o.id;
+  FROM activate._intent o LEFT JOIN activate._retry r ON r.id = o.id;
 COMMENT ON VIEW activate.outbox IS 'intents not yet delivered';
 GRANT SELECT ON activate.outbox TO PUBLIC;
 

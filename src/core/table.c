@@ -108,15 +108,28 @@ snapshot_forget(OwnTable *table)
 	table->snapshot = NULL;
 }
 
-bool
-own_table_find(OwnTable *table, ScanKey keys, int nkeys)
+static void
+scan_rewind(OwnTable *table, ScanKey keys, int nkeys)
 {
 	if (table->scan && table->scan->numberOfKeys != nkeys)
 		scan_end(table);
 	if (table->scan == NULL)
 		scan_begin(table, nkeys);
 	index_rescan(table->scan, keys, nkeys, NULL, 0);
+}
+
+bool
+own_table_find(OwnTable *table, ScanKey keys, int nkeys)
+{
+	scan_rewind(table, keys, nkeys);
 	return own_table_next(table);
+}
+
+bool
+own_table_find_last(OwnTable *table, ScanKey keys, int nkeys)
+{
+	scan_rewind(table, keys, nkeys);
+	return index_getnext_slot(table->scan, BackwardScanDirection, table->row);
 }
 
 bool

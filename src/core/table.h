@@ -53,6 +53,9 @@ extern void own_table_close(OwnTable *table);
 extern bool own_table_find(OwnTable *table, ScanKey keys, int nkeys);
 extern bool own_table_next(OwnTable *table);
 
+/* The last one of them. */
+extern bool own_table_find_last(OwnTable *table, ScanKey keys, int nkeys);
+
 /*
  * The row at a place where one was found before; only if it is still that row,
  * which the caller has to look at: the place may have been given to another.

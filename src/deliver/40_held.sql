@@ -61,8 +61,8 @@ BEGIN
 			  FROM x WHERE x.xid IS NOT NULL)
 		SELECT c.xid FROM (SELECT x.xid FROM x WHERE x.xid IS NOT NULL UNION ALL SELECT l.xid FROM unnest(late) l(xid)) c
 		 CROSS JOIN LATERAL (
-			SELECT count(*) AS n FROM (
-				SELECT FROM activate._outbox t
+			SELECT sum(i.n) AS n FROM (
+				SELECT coalesce(cardinality(t.keys), 1) AS n FROM activate._outbox t
 				 WHERE t.sync = _captured_large.sync AND t.xid = c.xid
 					AND NOT t.held AND NOT t.forced AND t.run IS NULL AND t.body IS NULL
 				 LIMIT least_large) i OFFSET 0) m
@@ -85,7 +85,7 @@ DECLARE
 	keys jsonb[];
 BEGIN
 	SELECT array_agg(DISTINCT o.key) INTO keys
-	  FROM activate._outbox o
+	  FROM activate._intent o
 	 CROSS JOIN LATERAL (SELECT FROM activate._sent t WHERE t.sync = o.sync AND t.digest = activate._key_digest(o.key) OFFSET 0) s
 	 WHERE o.sync = _captured_keys.sync AND o.xid = _captured_keys.xid
 		AND NOT o.held AND NOT o.forced AND o.run IS NULL AND o.body IS NULL;
@@ -128,14 +128,9 @@ SET enable_mergejoin = off
 SET jit = off
 AS $$
 BEGIN
-	WITH gone AS (
-		DELETE FROM activate._outbox WHERE ctid = ANY (ARRAY(
-			SELECT o.ctid FROM unnest(xids, ids) AS u(xid, id)
-			 CROSS JOIN LATERAL (SELECT t.ctid FROM activate._outbox t
-				 WHERE t.sync = _captured_hold.sync AND t.xid = u.xid AND t.id = u.id AND NOT t.held OFFSET 0) o))
-		RETURNING *)
 	INSERT INTO activate._outbox (sync, xid, id, nonce, op, forced, held, run, writer, enqueued_at, key, body)
-	SELECT g.sync, g.xid, g.id, g.nonce, g.op, g.forced, true, g.run, g.writer, g.enqueued_at, g.key, g.body FROM gone g;
+	SELECT g.sync, g.xid, g.id, g.nonce, g.op, g.forced, true, g.run, g.writer, g.enqueued_at, g.key, g.body
+	  FROM activate._outbox_take(_captured_hold.sync, xids, ids) g;
 END
 $$;
 COMMENT ON FUNCTION activate._captured_hold(bigint, xid8[], bigint[]) IS
@@ -158,13 +153,13 @@ BEGIN
 	END IF;
 	own := ARRAY(
 		SELECT k.key FROM unnest(keys) k(key)
-		 WHERE NOT EXISTS (SELECT FROM activate._outbox n
+		 WHERE NOT EXISTS (SELECT FROM activate._intent n
 			 WHERE n.sync = _captured_judge.sync AND n.xid > _captured_judge.xid AND NOT n.held AND n.key = k.key));
 	IF NOT activate._over_delete_limit(sync, cardinality(own), few, percent) THEN
 		RETURN 0;
 	END IF;
 	ids := ARRAY(
-		SELECT o.id FROM activate._outbox o
+		SELECT o.id FROM activate._intent o
 		 WHERE o.sync = _captured_judge.sync AND o.xid = _captured_judge.xid
 			AND NOT o.held AND NOT o.forced AND o.run IS NULL AND o.body IS NULL
 			AND o.key IN (SELECT k.key FROM unnest(own) k(key)));

@@ -30,7 +30,7 @@ BEGIN
 	keys := coalesce(keys, '{}');
 	IF after IS NULL THEN
 		keys := keys || busy || ARRAY(
-			SELECT o.key FROM activate._outbox o LEFT JOIN activate._retry r ON r.id = o.id
+			SELECT o.key FROM activate._intent o LEFT JOIN activate._retry r ON r.id = o.id
 			 WHERE o.sync = _truncate_step.sync AND NOT o.held AND o.op <> 't' AND (o.id <= perhaps OR r.id IS NOT NULL));
 	END IF;
 END

@@ -186,7 +186,7 @@ claim_intents(DeliverSync *sync)
 		else
 			deliver_queue_add(sync, lfirst(cell));
 	}
-	if (list_length(intents) == limit)
+	if (list_length(intents) >= limit)
 		sync->more = true;
 }
 

@@ -303,7 +303,7 @@ REVOKE ALL ON FUNCTION activate._load_sql(bigint, text, boolean, boolean, boolea
 CREATE FUNCTION activate._load_back(sync bigint, keys jsonb[]) RETURNS void
 LANGUAGE sql
 BEGIN ATOMIC
-	DELETE FROM activate._outbox o USING unnest(keys) u(key)
+	DELETE FROM activate._outbox o USING unnest(_load_back.keys) u(key)
 	 WHERE o.sync = _load_back.sync AND o.key = u.key AND o.held;
 END;
 COMMENT ON FUNCTION activate._load_back(bigint, jsonb[]) IS 'private: deletes that were held, of rows that are there again';
@@ -330,17 +330,19 @@ CREATE FUNCTION activate._load_claim(sync bigint, everything boolean,
 LANGUAGE sql
 BEGIN ATOMIC
 	WITH batch AS (
-		SELECT max(b.id) FILTER (WHERE b.before < 16 * 1024 * 1024) AS last, count(*) AS n,
+		SELECT max(b.id) FILTER (WHERE b.before < 16 * 1024 * 1024) AS last, sum(b.n) AS n,
 			count(*) = 100000 OR bool_or(b.before >= 16 * 1024 * 1024) AS more
 		  FROM activate.sync s, LATERAL (
-			SELECT o.id, coalesce(sum(pg_column_size(o.body)) OVER (ORDER BY o.id ROWS UNBOUNDED PRECEDING) - pg_column_size(o.body), 0) AS before
+			SELECT o.id, coalesce(cardinality(o.keys), 1) AS n, coalesce(sum(pg_column_size(o.body)) OVER (ORDER BY o.id ROWS UNBOUNDED PRECEDING) - pg_column_size(o.body), 0) AS before
 			  FROM activate._outbox o WHERE o.sync = s.id AND NOT o.held
 			 ORDER BY o.id LIMIT CASE WHEN s.mode = 'append' THEN 100000 END) b
 		 WHERE s.id = _load_claim.sync
-	), gone AS (
+	), taken AS (
 		DELETE FROM activate._outbox o USING batch b
 		 WHERE o.sync = _load_claim.sync AND CASE WHEN o.held THEN everything ELSE o.id <= b.last END
-		RETURNING o.id, o.op, o.key, o.body, o.held
+		RETURNING o.id, o.op, coalesce(o.keys, ARRAY[o.key]) AS keys, o.body, o.held
+	), gone AS (
+		SELECT t.id, t.op, u.key, t.body, t.held FROM taken t CROSS JOIN LATERAL unnest(t.keys) u(key)
 	), forgiven AS (
 		DELETE FROM activate.rejection r USING gone g
 		 WHERE r.sync = _load_claim.sync AND r.key = g.key AND r.code = 'duplicate_key'

@@ -100,7 +100,8 @@ SELECT s.name,
   LEFT JOIN (SELECT x.server, sum(x.in_flight)::integer AS in_flight, min(x.state) FILTER (WHERE x.state <> 'up') AS state
 			   FROM activate._shared_targets() x GROUP BY x.server) t ON t.server = v.oid
  CROSS JOIN LATERAL (
-	SELECT count(*) AS pending, count(*) FILTER (WHERE b.held) AS held, min(b.enqueued_at) AS oldest
+	SELECT coalesce(sum(coalesce(cardinality(b.keys), 1)), 0)::bigint AS pending, count(*) FILTER (WHERE b.held) AS held,
+		min(b.enqueued_at) AS oldest
 	  FROM activate._outbox b WHERE b.sync = s.id) o
   LEFT JOIN activate._tally y ON y.sync = s.id
  CROSS JOIN LATERAL (

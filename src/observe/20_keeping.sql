@@ -20,7 +20,7 @@ BEGIN ATOMIC
 	delays AS (
 		DELETE FROM activate._retry WHERE ctid = ANY (ARRAY(
 			SELECT r.ctid FROM activate._retry r
-			 WHERE NOT EXISTS (SELECT FROM activate._outbox o WHERE o.sync = r.sync AND o.id = r.id) LIMIT batch))
+			 WHERE NOT EXISTS (SELECT FROM activate._intent o WHERE o.sync = r.sync AND o.id = r.id) LIMIT batch))
 		RETURNING 1)
 	SELECT batch IN ((SELECT count(*) FROM receipts), (SELECT count(*) FROM runs), (SELECT count(*) FROM delays));
 END;

@@ -54,6 +54,8 @@ typedef struct OutboxState
 	OutboxRow  *rows;
 	int			nrows;
 	int			max_rows;
+	int			stretch;
+	SubTransactionId pushed_by; /* the last one */
 	MemoryContext row_context;	/* keys and bodies of rows; reset when there are none */
 	int64	   *syncs;			/* each once */
 	int			nsyncs;
@@ -198,6 +200,12 @@ outbox_push(OutboxRow row)
 		state->rows = repalloc_huge(state->rows, state->max_rows * sizeof(OutboxRow));
 	}
 
+	if (state->pushed_by != GetCurrentSubTransactionId())
+	{
+		state->pushed_by = GetCurrentSubTransactionId();
+		state->stretch++;
+	}
+	row.stretch = state->stretch;
 	row.id = nextval_internal(state->sequence, false);
 	row.writer = GetUserId();
 	row.enqueued_at = clock_now();

@@ -5,6 +5,11 @@
  *
  * Rows of activate._outbox are inserted and deleted, never updated; what
  * changes while an intent waits (attempts, due time) is in activate._retry.
+ * Intents that a transaction appended one after the other, and that say no more
+ * than a key, share a row; of one sync and transaction the ranges of ids of such
+ * rows do not overlap, so an intent is in the row with the greatest id that is not
+ * beyond its own.  Where some of them go, the rest is written anew, as rows
+ * under the same transaction's number: nobody reads them twice.
  * A deliverer finds new rows by what a snapshot can tell: rows whose inserting
  * transaction was not visible to the snapshot of its previous pass.  So a
  * transaction that stays open delays nobody, and one that commits late with
@@ -98,7 +103,7 @@ typedef struct OutboxIntent
 	int64		noted_seq;
 	uint64		noted_nonce;
 	pg_uuid_t	noted_message;
-	ItemPointerData tid;		/* where it was found: it is looked for there first */
+	ItemPointerData tid;		/* the row it was found in: it is looked for there first */
 } OutboxIntent;
 
 /*
@@ -147,7 +152,7 @@ extern bool outbox_take_queued(void);
  */
 extern void outbox_note(const OutboxIntent *intent, int64 seq, uint64 nonce, const pg_uuid_t *message);
 
-/* Settled for good: removes the rows.  For the others: put off to due_at. */
+/* Settled for good: removes them.  For the others: put off to due_at. */
 extern void outbox_remove(const OutboxIntent *const *intents, int n);
 typedef struct OutboxDelay
 {

@@ -1,5 +1,5 @@
 -- What a deliverer does to activate._outbox.  Reading and removing is C
--- (read.c, by primary key), which these two functions show; of the others plpgsql
+-- (read.c and remove.c, by primary key), which three of these functions show; of the others plpgsql
 -- keeps the plans: sequential scans and hash joins are switched off, because a plan made
 -- while the table is small would be kept when it has grown, and every row that
 -- is wanted here is found by the primary key.
@@ -36,6 +36,12 @@ LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'activate_outbox_remove';
 COMMENT ON FUNCTION activate._outbox_remove(bigint[], xid8[], bigint[]) IS 'private: these intents are settled for good';
 REVOKE ALL ON FUNCTION activate._outbox_remove(bigint[], xid8[], bigint[]) FROM PUBLIC;
 
+-- API: Private.  Attempts are kept: they hang on ids, which who takes them may keep.
+CREATE FUNCTION activate._outbox_take(sync bigint, xids xid8[], ids bigint[]) RETURNS SETOF activate._outbox
+LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'activate_outbox_take';
+COMMENT ON FUNCTION activate._outbox_take(bigint, xid8[], bigint[]) IS 'private: removes these intents; each as a row of its own';
+REVOKE ALL ON FUNCTION activate._outbox_take(bigint, xid8[], bigint[]) FROM PUBLIC;
+
 -- API: Private.  Only for those that are still there: one may have been discarded meanwhile.
 CREATE FUNCTION activate._outbox_delay(syncs bigint[], xids xid8[], ids bigint[], attempts integer[], due timestamptz[],
 	errors text[]) RETURNS void
@@ -51,8 +57,9 @@ BEGIN
 	INSERT INTO activate._retry (sync, id, attempts, due_at, last_error)
 	SELECT u.sync, u.id, u.attempts, u.due, u.error
 	  FROM unnest(syncs, xids, ids, attempts, due, errors) AS u(sync, xid, id, attempts, due, error)
-	 CROSS JOIN LATERAL (SELECT FROM activate._outbox t
-		 WHERE t.sync = u.sync AND t.xid = u.xid AND t.id = u.id OFFSET 0) o
+	 CROSS JOIN LATERAL (SELECT t.id, t.steps FROM activate._outbox t
+		 WHERE t.sync = u.sync AND t.xid = u.xid AND t.id <= u.id ORDER BY t.id DESC LIMIT 1) o
+	 WHERE u.id = o.id OR u.id - o.id = ANY (o.steps)
 	ON CONFLICT (id) DO UPDATE
 	   SET attempts = excluded.attempts, due_at = excluded.due_at, last_error = excluded.last_error;
 END
@@ -67,7 +74,9 @@ LANGUAGE sql
 BEGIN ATOMIC
 	INSERT INTO activate._retry (sync, id, attempts, due_at, seq, nonce, message)
 	SELECT o.sync, o.id, 0, clock_timestamp(), _outbox_note.seq, _outbox_note.nonce, _outbox_note.message
-	  FROM activate._outbox o WHERE o.sync = _outbox_note.sync AND o.xid = _outbox_note.xid AND o.id = _outbox_note.id
+	  FROM (SELECT t.sync, _outbox_note.id, t.id AS first, t.steps FROM activate._outbox t
+			 WHERE t.sync = _outbox_note.sync AND t.xid = _outbox_note.xid AND t.id <= _outbox_note.id ORDER BY t.id DESC LIMIT 1) o
+	 WHERE o.id = o.first OR o.id - o.first = ANY (o.steps)
 	ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, nonce = excluded.nonce, message = excluded.message;
 END;
 COMMENT ON FUNCTION activate._outbox_note(bigint, xid8, bigint, bigint, bigint, uuid) IS
@@ -93,6 +102,7 @@ COMMENT ON FUNCTION activate._outbox_release(bigint, bigint) IS 'private: held i
 REVOKE ALL ON FUNCTION activate._outbox_release(bigint, bigint) FROM PUBLIC;
 
 -- API: Private.  Ids are kept: attempts hang on them, and they order a key's intents.
+-- One by one: of what were several transactions, ranges of ids may overlap.
 CREATE FUNCTION activate._outbox_restamp(OUT sync bigint, OUT rows bigint) RETURNS SETOF record
 LANGUAGE sql
 BEGIN ATOMIC
@@ -100,7 +110,9 @@ BEGIN ATOMIC
 		DELETE FROM activate._outbox RETURNING *
 	), back AS (
 		INSERT INTO activate._outbox (sync, id, nonce, op, forced, held, run, writer, enqueued_at, key, body, planned)
-		SELECT g.sync, g.id, g.nonce, g.op, g.forced, g.held, g.run, g.writer, g.enqueued_at, g.key, g.body, g.planned FROM gone g
+		SELECT g.sync, g.id + coalesce(u.step, 0), g.nonce, g.op, g.forced, g.held, g.run, g.writer, g.enqueued_at, u.key, g.body,
+			coalesce(u.planned, g.planned)
+		  FROM gone g CROSS JOIN LATERAL unnest(coalesce(g.keys, ARRAY[g.key]), g.steps, g.plans) AS u(key, step, planned)
 		RETURNING sync
 	)
 	SELECT b.sync, count(*) FROM back b GROUP BY b.sync;

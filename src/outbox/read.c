@@ -1,8 +1,8 @@
 /*
  * read.c
- *	  Intents read from activate._outbox and removed from it, by its primary key
- *	  (sync, xid, id) and without SQL: what a message costs here is most of
- *	  what the outbox costs.
+ *	  Intents read from activate._outbox by its primary key (sync, xid, id) and
+ *	  without SQL: what a message costs here and in remove.c is most of what the
+ *	  outbox costs.
  *
  * What a pass has to read is what was invisible to the snapshot "done" and is
  * visible to its own.  Transactions that ran at the time of "done" are few and
@@ -12,25 +12,16 @@
 #include "postgres.h"
 
 #include "access/stratnum.h"
-#include "catalog/pg_type.h"
 #include "core/compat.h"
 #include "core/table.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "outbox/buffer.h"
 #include "storage/bufmgr.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/xid8.h"
-
-/* Columns of activate._retry. */
-enum
-{
-	RETRY_COL_SYNC, RETRY_COL_ID, RETRY_COL_ATTEMPTS, RETRY_COL_DUE_AT, RETRY_COL_LAST_ERROR,
-	RETRY_COL_SEQ, RETRY_COL_NONCE, RETRY_COL_MESSAGE, RETRY_COLUMNS
-};
 
 /* A pg_snapshot: visible is what is below xmax and not running. */
 typedef struct PassSnapshot
@@ -52,7 +43,7 @@ typedef struct OutboxReader
 } OutboxReader;
 
 static void read_range(OutboxReader *reader, uint64 low, uint64 high, int64 after_id);
-static OutboxIntent *read_intent(TupleTableSlot *slot);
+static void read_intents(OutboxReader *reader, TupleTableSlot *slot);
 static void read_retry(OutboxReader *reader, OutboxIntent *intent);
 
 /* "xmin:xmax:xid,xid,..." */
@@ -105,9 +96,8 @@ outbox_read(int64 sync, const char *done, const char *pass, uint64 after_xid, in
 	return reader.intents;
 }
 
-/* Of activate._outbox, whose first three columns are those of the index. */
-static void
-scan_key(ScanKey key, AttrNumber column, StrategyNumber strategy, RegProcedure function, uint64 value)
+void
+outbox_scan_key(ScanKey key, int column, StrategyNumber strategy, RegProcedure function, uint64 value)
 {
 	ScanKeyInit(key, column + 1, strategy, function, Int64GetDatum((int64) value));
 }
@@ -123,13 +113,13 @@ read_range(OutboxReader *reader, uint64 low, uint64 high, int64 after_id)
 	if (low > high || list_length(reader->intents) >= reader->limit)
 		return;
 	own_table_key(&keys[n++], OUTBOX_COL_SYNC + 1, reader->sync);
-	scan_key(&keys[n++], OUTBOX_COL_XID, BTGreaterEqualStrategyNumber, F_XID8GE, low);
-	scan_key(&keys[n++], OUTBOX_COL_XID, BTLessEqualStrategyNumber, F_XID8LE, high);
+	outbox_scan_key(&keys[n++], OUTBOX_COL_XID, BTGreaterEqualStrategyNumber, F_XID8GE, low);
+	outbox_scan_key(&keys[n++], OUTBOX_COL_XID, BTLessEqualStrategyNumber, F_XID8LE, high);
 	if (after_id > 0)
 	{
 		n = 1;
-		scan_key(&keys[n++], OUTBOX_COL_XID, BTEqualStrategyNumber, F_XID8EQ, low);
-		scan_key(&keys[n++], OUTBOX_COL_ID, BTGreaterStrategyNumber, F_INT8GT, after_id);
+		outbox_scan_key(&keys[n++], OUTBOX_COL_XID, BTEqualStrategyNumber, F_XID8EQ, low);
+		outbox_scan_key(&keys[n++], OUTBOX_COL_ID, BTGreaterStrategyNumber, F_INT8GT, after_id);
 	}
 	for (found = own_table_find(&reader->outbox, keys, n); found; found = own_table_next(&reader->outbox))
 	{
@@ -140,34 +130,43 @@ read_range(OutboxReader *reader, uint64 low, uint64 high, int64 after_id)
 		if (DatumGetBool(row->tts_values[OUTBOX_COL_HELD]) ||
 			!visible_in(&reader->pass, U64FromFullTransactionId(DatumGetFullTransactionId(row->tts_values[OUTBOX_COL_XID]))))
 			continue;
-		reader->intents = lappend(reader->intents, read_intent(row));
-		if (reader->any_retry)
-			read_retry(reader, llast(reader->intents));
+		read_intents(reader, row);
 		if (list_length(reader->intents) >= reader->limit)
 			break;
 	}
 }
 
-static OutboxIntent *
-read_intent(TupleTableSlot *slot)
+/* Of a row of the table, together: there may be more than were asked for. */
+static void
+read_intents(OutboxReader *reader, TupleTableSlot *slot)
 {
-	OutboxIntent *intent = palloc0(sizeof(OutboxIntent));
 	const Datum *values = slot->tts_values;
 	const bool *isnull = slot->tts_isnull;
+	OutboxPack	pack = outbox_pack_read(values, isnull);
 
-	intent->sync = DatumGetInt64(values[OUTBOX_COL_SYNC]);
-	intent->xid = U64FromFullTransactionId(DatumGetFullTransactionId(values[OUTBOX_COL_XID]));
-	intent->id = DatumGetInt64(values[OUTBOX_COL_ID]);
-	intent->nonce = (uint64) DatumGetInt64(values[OUTBOX_COL_NONCE]);
-	intent->op = (OutboxOp) DatumGetChar(values[OUTBOX_COL_OP]);
-	intent->forced = DatumGetBool(values[OUTBOX_COL_FORCED]);
-	intent->key = DatumGetJsonbPCopy(values[OUTBOX_COL_KEY]);
-	if (!isnull[OUTBOX_COL_BODY])
-		intent->body = DatumGetJsonbPCopy(values[OUTBOX_COL_BODY]);
-	if (!isnull[OUTBOX_COL_RUN])
-		intent->run = DatumGetInt64(values[OUTBOX_COL_RUN]);
-	intent->tid = slot->tts_tid;
-	return intent;
+	for (int i = 0; i < pack.n; i++)
+	{
+		OutboxIntent *intent = palloc0(sizeof(OutboxIntent));
+
+		intent->sync = DatumGetInt64(values[OUTBOX_COL_SYNC]);
+		intent->xid = U64FromFullTransactionId(DatumGetFullTransactionId(values[OUTBOX_COL_XID]));
+		intent->id = outbox_pack_id(&pack, i);
+		intent->nonce = (uint64) DatumGetInt64(values[OUTBOX_COL_NONCE]);
+		intent->op = (OutboxOp) DatumGetChar(values[OUTBOX_COL_OP]);
+		intent->forced = DatumGetBool(values[OUTBOX_COL_FORCED]);
+		intent->key = DatumGetJsonbPCopy(pack.keys[i]);
+		if (!isnull[OUTBOX_COL_BODY])
+			intent->body = DatumGetJsonbPCopy(values[OUTBOX_COL_BODY]);
+		if (!isnull[OUTBOX_COL_RUN])
+			intent->run = DatumGetInt64(values[OUTBOX_COL_RUN]);
+		intent->tid = slot->tts_tid;
+		reader->intents = lappend(reader->intents, intent);
+		if (reader->any_retry)
+			read_retry(reader, intent);
+	}
+	pfree(pack.keys);
+	if (pack.steps)
+		pfree(pack.steps);
 }
 
 static void
@@ -188,70 +187,6 @@ read_retry(OutboxReader *reader, OutboxIntent *intent)
 	intent->noted_seq = DatumGetInt64(row->tts_values[RETRY_COL_SEQ]);
 	intent->noted_nonce = (uint64) DatumGetInt64(row->tts_values[RETRY_COL_NONCE]);
 	intent->noted_message = *DatumGetUUIDP(row->tts_values[RETRY_COL_MESSAGE]);
-}
-
-/* --- removing --------------------------------------------------------- */
-
-static void
-remove_retry(OwnTable *table, int64 id)
-{
-	ScanKeyData key;
-
-	own_table_key(&key, 1, id);
-	while (own_table_find(table, &key, 1) && !own_table_delete(table))
-		;
-}
-
-/* Is it still where it was read?  Rows of the outbox are never updated. */
-static bool
-find_in_place(OwnTable *table, const OutboxIntent *intent)
-{
-	TupleTableSlot *row = table->row;
-
-	if (!own_table_at(table, &intent->tid))
-		return false;
-	slot_getsomeattrs(row, OUTBOX_COL_ID + 1);
-	return DatumGetInt64(row->tts_values[OUTBOX_COL_SYNC]) == intent->sync &&
-		DatumGetInt64(row->tts_values[OUTBOX_COL_ID]) == intent->id &&
-		U64FromFullTransactionId(DatumGetFullTransactionId(row->tts_values[OUTBOX_COL_XID])) == intent->xid;
-}
-
-static bool
-find_intent(OwnTable *table, const OutboxIntent *intent)
-{
-	ScanKeyData keys[3];
-
-	own_table_key(&keys[0], OUTBOX_COL_SYNC + 1, intent->sync);
-	scan_key(&keys[1], OUTBOX_COL_XID, BTEqualStrategyNumber, F_XID8EQ, intent->xid);
-	own_table_key(&keys[2], OUTBOX_COL_ID + 1, intent->id);
-	return own_table_find(table, keys, 3);
-}
-
-/* One that is not there any more was discarded meanwhile. */
-void
-outbox_remove(const OutboxIntent *const *intents, int n)
-{
-	OwnTable	outbox;
-	OwnTable	retry;
-	bool		any_retry;
-
-	if (n == 0)
-		return;
-	own_table_open(&retry, "_retry", "_retry_pkey", RETRY_COLUMNS, RowExclusiveLock);
-	own_table_open(&outbox, "_outbox", "_outbox_pkey", OUTBOX_COLUMNS, RowExclusiveLock);
-	any_retry = RelationGetNumberOfBlocks(retry.rel) > 0;
-	for (int i = 0; i < n; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (any_retry)
-			remove_retry(&retry, intents[i]->id);
-		if (find_in_place(&outbox, intents[i]) && own_table_delete(&outbox))
-			continue;
-		while (find_intent(&outbox, intents[i]) && !own_table_delete(&outbox))
-			;
-	}
-	own_table_close(&outbox);
-	own_table_close(&retry);
 }
 
 /* --- the same, for SQL ------------------------------------------------ */
@@ -301,40 +236,4 @@ activate_claim(PG_FUNCTION_ARGS)
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	}
 	return (Datum) 0;
-}
-
-static Datum *
-array_argument(FunctionCallInfo fcinfo, int argument, Oid type, int *n)
-{
-	Datum	   *values;
-
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(argument), type, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &values, NULL, n);
-	return values;
-}
-
-ACTIVATE_FUNCTION(activate_outbox_remove);
-
-Datum
-activate_outbox_remove(PG_FUNCTION_ARGS)
-{
-	int			n[3];
-	Datum	   *syncs = array_argument(fcinfo, 0, INT8OID, &n[0]);
-	Datum	   *xids = array_argument(fcinfo, 1, XID8OID, &n[1]);
-	Datum	   *ids = array_argument(fcinfo, 2, INT8OID, &n[2]);
-	OutboxIntent *intents = palloc0(sizeof(OutboxIntent) * Max(n[0], 1));
-	const OutboxIntent **all = palloc(sizeof(OutboxIntent *) * Max(n[0], 1));
-
-	if (n[1] != n[0] || n[2] != n[0])
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("arrays of different lengths")));
-	for (int i = 0; i < n[0]; i++)
-	{
-		intents[i].sync = DatumGetInt64(syncs[i]);
-		intents[i].xid = U64FromFullTransactionId(DatumGetFullTransactionId(xids[i]));
-		intents[i].id = DatumGetInt64(ids[i]);
-		all[i] = &intents[i];
-	}
-	outbox_remove(all, n[0]);
-	PG_RETURN_VOID();
 }

@@ -1,6 +1,6 @@
 /*
  * write.c
- *	  Buffered intents into activate._outbox by multi-insert.
+ *	  Buffered intents into activate._outbox by multi-insert, packed (pack.c).
  *
  * Straight into the table, without permission checks: who may cause an intent
  * was decided by whoever appended it, and ordinary roles have no right to
@@ -26,24 +26,36 @@
 
 #define NONCES	256
 
-static TupleTableSlot **make_slots(Relation rel, int n);
-static void write_batch(Relation rel, ResultRelInfo *target, EState *estate, TupleTableSlot **slots,
-						const OutboxRow *rows, int n);
-static void fill_slot(TupleTableSlot *slot, const OutboxRow *row, FullTransactionId xid);
+typedef struct OutboxWriter
+{
+	Relation	rel;
+	TupleDesc	desc;
+	EState	   *estate;
+	ResultRelInfo *target;
+	TupleTableSlot *slots[OUTBOX_BATCH];	/* made when they are needed */
+	int			nslots;
+	int			nfilled;
+} OutboxWriter;
+
+static const OutboxRow **rows_in_order(const OutboxRow *rows, int n);
+static int	pack_length(const OutboxRow *const *rows, int n);
+static TupleTableSlot *next_slot(OutboxWriter *writer);
+static void fill_slot(TupleTableSlot *slot, const OutboxRow *const *rows, int n, FullTransactionId xid);
+static void write_filled(OutboxWriter *writer);
 static text *writer_name(Oid role);
 static uint64 next_nonce(void);
 
 void
 outbox_write(const OutboxRow *rows, int n)
 {
-	Relation	rel = table_open(own_relation("_outbox"), RowExclusiveLock);
-	EState	   *estate = CreateExecutorState();
-	ResultRelInfo *target = makeNode(ResultRelInfo);
-	TupleTableSlot **slots;
+	OutboxWriter writer = {.rel = table_open(own_relation("_outbox"), RowExclusiveLock)};
+	FullTransactionId xid = GetTopFullTransactionId();
+	const OutboxRow **order;
 	bool		snapshot_pushed = false;
 	MemoryContext previous;
+	int			length;
 
-	if (RelationGetDescr(rel)->natts != OUTBOX_COLUMNS)
+	if (RelationGetDescr(writer.rel)->natts != OUTBOX_COLUMNS)
 		elog(ERROR, "activate._outbox has an unexpected number of columns");
 
 	/* before COMMIT there is none, and storing a large body may ask for it */
@@ -53,57 +65,83 @@ outbox_write(const OutboxRow *rows, int n)
 		snapshot_pushed = true;
 	}
 
-	previous = MemoryContextSwitchTo(estate->es_query_cxt);
-	InitResultRelInfo(target, rel, 0, NULL, 0);
-	ExecOpenIndices(target, false);
-	slots = make_slots(rel, Min(OUTBOX_BATCH, n));
-	for (int i = 0; i < n; i += OUTBOX_BATCH)
-		write_batch(rel, target, estate, slots, rows + i, Min(OUTBOX_BATCH, n - i));
-	ExecCloseIndices(target);
+	writer.estate = CreateExecutorState();
+	previous = MemoryContextSwitchTo(writer.estate->es_query_cxt);
+	writer.target = makeNode(ResultRelInfo);
+	InitResultRelInfo(writer.target, writer.rel, 0, NULL, 0);
+	ExecOpenIndices(writer.target, false);
+	/* a copy, because each slot of the relation's own would be counted */
+	writer.desc = CreateTupleDescCopy(RelationGetDescr(writer.rel));
+	order = rows_in_order(rows, n);
+	for (int i = 0; i < n; i += length)
+	{
+		length = pack_length(order + i, n - i);
+		fill_slot(next_slot(&writer), order + i, length, xid);
+	}
+	write_filled(&writer);
+	ExecCloseIndices(writer.target);
 	MemoryContextSwitchTo(previous);
 
 	if (snapshot_pushed)
 		PopActiveSnapshot();
-	FreeExecutorState(estate);
-	table_close(rel, NoLock);
+	FreeExecutorState(writer.estate);
+	table_close(writer.rel, NoLock);
 }
 
-/*
- * They end with the memory context.  Of a copy of the descriptor, because each
- * slot of the relation's own would be counted.
- */
-static TupleTableSlot **
-make_slots(Relation rel, int n)
+static int
+compare_rows(const void *left, const void *right)
 {
-	TupleTableSlot **slots = palloc(n * sizeof(TupleTableSlot *));
-	TupleDesc	desc = CreateTupleDescCopy(RelationGetDescr(rel));
+	const OutboxRow *a = *(const OutboxRow *const *) left;
+	const OutboxRow *b = *(const OutboxRow *const *) right;
 
-	for (int i = 0; i < n; i++)
-		slots[i] = MakeSingleTupleTableSlot(desc, &TTSOpsHeapTuple);
-	return slots;
+	if (a->sync != b->sync)
+		return a->sync < b->sync ? -1 : 1;
+	return a->id < b->id ? -1 : a->id > b->id;
 }
 
-static void
-write_batch(Relation rel, ResultRelInfo *target, EState *estate, TupleTableSlot **slots,
-			const OutboxRow *rows, int n)
+/* By sync; those of one as they were appended. */
+static const OutboxRow **
+rows_in_order(const OutboxRow *rows, int n)
 {
-	FullTransactionId xid = GetTopFullTransactionId();
-	CommandId	command = GetCurrentCommandId(true);
+	const OutboxRow **order = palloc(n * sizeof(OutboxRow *));
+	bool		sorted = true;
 
-	for (int i = 0; i < n; i++)
-		fill_slot(slots[i], &rows[i], xid);
-	table_multi_insert(rel, slots, n, command, 0, NULL);
 	for (int i = 0; i < n; i++)
 	{
-		ResetPerTupleExprContext(estate);
-		(void) compat_insert_index_tuples(target, slots[i], estate);
+		order[i] = &rows[i];
+		sorted &= rows[i].sync == rows[0].sync;
 	}
-	CHECK_FOR_INTERRUPTS();
+	if (!sorted)
+		qsort(order, n, sizeof(OutboxRow *), compare_rows);
+	return order;
+}
+
+static int
+pack_length(const OutboxRow *const *rows, int n)
+{
+	int			same = 1;
+
+	while (same < n && rows[same]->sync == rows[0]->sync)
+		same++;
+	return outbox_pack_length(rows, same);
+}
+
+/* Slots end with the memory context. */
+static TupleTableSlot *
+next_slot(OutboxWriter *writer)
+{
+	if (writer->nfilled == OUTBOX_BATCH)
+		write_filled(writer);
+	if (writer->nfilled == writer->nslots)
+		writer->slots[writer->nslots++] = MakeSingleTupleTableSlot(writer->desc, &TTSOpsHeapTuple);
+	return writer->slots[writer->nfilled++];
 }
 
 static void
-fill_slot(TupleTableSlot *slot, const OutboxRow *row, FullTransactionId xid)
+fill_slot(TupleTableSlot *slot, const OutboxRow *const *rows, int n, FullTransactionId xid)
 {
+	const OutboxRow *row = rows[0];
+	OutboxPack	pack = outbox_pack_of(rows, n);
 	Datum	   *values = slot->tts_values;
 	bool	   *isnull = slot->tts_isnull;
 	text	   *writer = writer_name(row->writer);
@@ -112,7 +150,6 @@ fill_slot(TupleTableSlot *slot, const OutboxRow *row, FullTransactionId xid)
 	memset(isnull, false, OUTBOX_COLUMNS * sizeof(bool));
 	values[OUTBOX_COL_SYNC] = Int64GetDatum(row->sync);
 	values[OUTBOX_COL_XID] = FullTransactionIdGetDatum(xid);
-	values[OUTBOX_COL_ID] = Int64GetDatum(row->id);
 	values[OUTBOX_COL_NONCE] = Int64GetDatum((int64) next_nonce());
 	values[OUTBOX_COL_OP] = CharGetDatum(row->op);
 	values[OUTBOX_COL_FORCED] = BoolGetDatum(row->forced);
@@ -122,12 +159,25 @@ fill_slot(TupleTableSlot *slot, const OutboxRow *row, FullTransactionId xid)
 	values[OUTBOX_COL_WRITER] = PointerGetDatum(writer);
 	isnull[OUTBOX_COL_WRITER] = writer == NULL;
 	values[OUTBOX_COL_ENQUEUED_AT] = TimestampTzGetDatum(row->enqueued_at);
-	values[OUTBOX_COL_KEY] = JsonbPGetDatum(row->key);
 	values[OUTBOX_COL_BODY] = row->body ? JsonbPGetDatum(row->body) : (Datum) 0;
 	isnull[OUTBOX_COL_BODY] = row->body == NULL;
-	values[OUTBOX_COL_PLANNED] = Int64GetDatum(row->planned);
-	isnull[OUTBOX_COL_PLANNED] = !row->has_planned;
+	outbox_pack_write(&pack, 0, n, values, isnull);
 	ExecStoreVirtualTuple(slot);
+}
+
+static void
+write_filled(OutboxWriter *writer)
+{
+	if (writer->nfilled == 0)
+		return;
+	table_multi_insert(writer->rel, writer->slots, writer->nfilled, GetCurrentCommandId(true), 0, NULL);
+	for (int i = 0; i < writer->nfilled; i++)
+	{
+		ResetPerTupleExprContext(writer->estate);
+		(void) compat_insert_index_tuples(writer->target, writer->slots[i], writer->estate);
+	}
+	writer->nfilled = 0;
+	CHECK_FOR_INTERRUPTS();
 }
 
 /* Most rows of a transaction have the same writer. */

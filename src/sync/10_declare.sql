@@ -51,8 +51,8 @@ BEGIN ATOMIC
 	DELETE FROM activate._seen e WHERE e.sync = _forget.sync;
 	DELETE FROM activate._retry r WHERE r.sync = _forget.sync;
 	DELETE FROM activate.rejection r WHERE r.sync = _forget.sync;
-	WITH gone AS (DELETE FROM activate._outbox o WHERE o.sync = _forget.sync RETURNING 1)
-	SELECT count(*) FROM gone;
+	WITH gone AS (DELETE FROM activate._outbox o WHERE o.sync = _forget.sync RETURNING coalesce(cardinality(o.keys), 1) AS n)
+	SELECT coalesce(sum(gone.n), 0)::bigint FROM gone;
 END;
 COMMENT ON FUNCTION activate._forget(bigint) IS 'private: removes what is known of a sync''s target and what is pending; how many were pending';
 REVOKE ALL ON FUNCTION activate._forget(bigint) FROM PUBLIC;

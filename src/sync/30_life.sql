@@ -13,12 +13,15 @@ REVOKE ALL ON FUNCTION activate._drop(bigint) FROM PUBLIC;
 CREATE FUNCTION activate._discard(sync bigint, ids bigint[]) RETURNS bigint
 LANGUAGE sql
 SET enable_nestloop = off
+SET jit = off
 BEGIN ATOMIC
 	-- One pass over the outbox.  "= ANY (ids)" would go through all ids for each row, a
 	-- nested loop, tempting while there are no statistics, through all rows for each id.
 	DELETE FROM activate._retry r USING unnest(ids) u(id) WHERE r.sync = _discard.sync AND r.id = u.id;
-	WITH gone AS (DELETE FROM activate._outbox o USING unnest(ids) u(id) WHERE o.sync = _discard.sync AND o.id = u.id RETURNING 1)
-	SELECT count(*) FROM gone;
+	WITH found AS MATERIALIZED (
+		SELECT array_agg(i.xid) AS xids, array_agg(i.id) AS ids
+		  FROM activate._intent i JOIN unnest(ids) u(id) ON u.id = i.id WHERE i.sync = _discard.sync)
+	SELECT count(*) FROM found f CROSS JOIN LATERAL activate._outbox_take(_discard.sync, f.xids, f.ids) t;
 END;
 COMMENT ON FUNCTION activate._discard(bigint, bigint[]) IS 'private: throws these intents away; how many';
 REVOKE ALL ON FUNCTION activate._discard(bigint, bigint[]) FROM PUBLIC;

@@ -108,7 +108,7 @@ describe_calls(ReturnSetInfo *result, const Sync *sync, const RunCounts *counts)
 		line(result, psprintf("  Batch: %d rows per call", batch > 0 ? Min(batch, write->batch) : write->batch));
 	line(result, psprintf("  Calls: " INT64_FORMAT, calls));
 	line(result, psprintf("  Pending already: " INT64_FORMAT,
-						  verb_count("SELECT count(*) FROM activate._outbox WHERE sync = $1", sync->id, NULL)));
+						  verb_count("SELECT count(*) FROM activate._intent WHERE sync = $1", sync->id, NULL)));
 	if (reason)
 		line(result, psprintf("  Nothing is delivered for now: %s", reason));
 }

@@ -69,7 +69,7 @@ is(sql("SELECT count(*) FROM activate.receipt WHERE outcome = 'ambiguous'"), $am
 # pg_terminate_backend in mid-delivery
 $crm->control({ fault => 'slow', path => '/hook/crash', ms => 20 });
 sql("UPDATE crash SET v = 3");
-ok($node->poll_query_until('postgres', 'SELECT count(*) BETWEEN 1 AND 2800 FROM activate._outbox'), 'under way');
+ok($node->poll_query_until('postgres', 'SELECT count(*) BETWEEN 1 AND 2800 FROM activate._intent'), 'under way');
 sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type LIKE 'activate deliver%'");
 $crm->heal;
 ok(delivered($node, 'crash'), 'terminated and started again');
@@ -77,7 +77,7 @@ ok(delivered($node, 'crash'), 'terminated and started again');
 # an immediate stop of the whole server
 $crm->control({ fault => 'slow', path => '/hook/crash', ms => 20 });
 sql("UPDATE crash SET v = 4");
-ok($node->poll_query_until('postgres', 'SELECT count(*) BETWEEN 1 AND 2800 FROM activate._outbox'), 'under way');
+ok($node->poll_query_until('postgres', 'SELECT count(*) BETWEEN 1 AND 2800 FROM activate._intent'), 'under way');
 $node->stop('immediate');
 $crm->heal;
 $node->start;

@@ -28,7 +28,7 @@ sub under_way
 {
 	my ($id, $left) = @_;
 
-	return $node->poll_query_until('postgres', "SELECT count(*) BETWEEN 1 AND $left FROM activate._outbox WHERE sync = $id");
+	return $node->poll_query_until('postgres', "SELECT count(*) BETWEEN 1 AND $left FROM activate._intent WHERE sync = $id");
 }
 
 # answers that come in time
