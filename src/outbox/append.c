@@ -32,6 +32,9 @@
 /* Keys remembered of one transaction; what comes twice after that is coalesced by the deliverer. */
 #define OUTBOX_KEYS		65536
 
+/* So many are looked through faster than a hash table is made. */
+#define OUTBOX_FEW_KEYS 8
+
 typedef struct OutboxKey
 {
 	int64		sync;
@@ -60,9 +63,9 @@ typedef struct OutboxState
 	int64	   *syncs;			/* each once */
 	int			nsyncs;
 	int			max_syncs;
-	HTAB	   *seen;			/* OutboxKey */
+	HTAB	   *seen;			/* OutboxKey; NULL: there are only a few keys */
 	bool		forced;			/* there was a forced one among them */
-	OutboxKey  *keys;			/* those in seen, in order */
+	OutboxKey  *keys;			/* those that are known, in order */
 	int			nkeys;
 	int			max_keys;
 	MemoryContext key_context;	/* seen and keys */
@@ -78,7 +81,10 @@ static void outbox_begin(void);
 static void outbox_follow_extension(void);
 static OutboxLevel *outbox_level(void);
 static bool outbox_is_known(const OutboxRow *row);
+static bool outbox_key_exists(const OutboxKey *wanted);
+static bool outbox_key_add(const OutboxKey *wanted);
 static void outbox_keys_create(void);
+static void outbox_seen_create(void);
 static void outbox_xact_callback(XactEvent event, void *arg);
 static void outbox_subxact_callback(SubXactEvent event, SubTransactionId mine,
 									SubTransactionId parent, void *arg);
@@ -145,7 +151,7 @@ outbox_flush(void)
 void
 outbox_forget_keys(void)
 {
-	if (state != NULL && state->seen != NULL)
+	if (state != NULL && state->key_context != NULL)
 		outbox_keys_create();
 }
 
@@ -248,7 +254,7 @@ outbox_follow_extension(void)
 	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(state->sequence)))
 		return;
 	state->sequence = own_relation("outbox_id_seq");
-	if (state->seen != NULL)
+	if (state->key_context != NULL)
 		outbox_keys_create();
 }
 
@@ -299,55 +305,84 @@ static bool
 outbox_is_known(const OutboxRow *row)
 {
 	OutboxKey	wanted;
-	OutboxKey  *entry;
-	bool		found = false;
 
-	/* a forced one says more than a plain one */
 	MemSet(&wanted, 0, sizeof(wanted));
 	wanted.sync = row->sync;
 	wanted.key = row->key;
-	wanted.forced = true;
-	if (state->seen != NULL && state->forced)
-	{
-		(void) hash_search(state->seen, &wanted, HASH_FIND, &found);
-		if (found)
-			return true;
-	}
-	if (state->seen == NULL || state->nkeys >= OUTBOX_KEYS)
+	if (state->key_context == NULL || state->nkeys >= OUTBOX_KEYS)
 		outbox_keys_create();
 
-	wanted.forced = row->forced;
-	state->forced |= row->forced;
-	entry = hash_search(state->seen, &wanted, HASH_ENTER, &found);
-	if (found)
+	/* a forced one says more than a plain one */
+	wanted.forced = true;
+	if (state->forced && outbox_key_exists(&wanted))
 		return true;
-	entry->key = MemoryContextAlloc(state->key_context, VARSIZE(row->key));
-	memcpy(entry->key, row->key, VARSIZE(row->key));
+	wanted.forced = row->forced;
+	return !outbox_key_add(&wanted);
+}
+
+static bool
+outbox_key_exists(const OutboxKey *wanted)
+{
+	if (state->seen != NULL)
+		return hash_search(state->seen, wanted, HASH_FIND, NULL) != NULL;
+	for (int i = 0; i < state->nkeys; i++)
+		if (outbox_key_match(&state->keys[i], wanted, sizeof(OutboxKey)) == 0)
+			return true;
+	return false;
+}
+
+/* False: it is there already. */
+static bool
+outbox_key_add(const OutboxKey *wanted)
+{
+	OutboxKey  *entry = NULL;
+	OutboxKey	added = *wanted;
+	bool		found = false;
+
+	if (state->seen != NULL)
+		entry = hash_search(state->seen, wanted, HASH_ENTER, &found);
+	else
+		found = outbox_key_exists(wanted);
+	if (found)
+		return false;
+
+	state->forced |= wanted->forced;
+	added.key = MemoryContextAlloc(state->key_context, VARSIZE(wanted->key));
+	memcpy(added.key, wanted->key, VARSIZE(wanted->key));
+	if (entry)
+		entry->key = added.key;
 	if (state->nkeys == state->max_keys)
 	{
 		state->max_keys *= 2;
 		state->keys = repalloc(state->keys, state->max_keys * sizeof(OutboxKey));
 	}
-	state->keys[state->nkeys++] = *entry;
-	return false;
+	state->keys[state->nkeys++] = added;
+	if (state->seen == NULL && state->nkeys == OUTBOX_FEW_KEYS)
+		outbox_seen_create();
+	return true;
 }
 
 /* An empty memory of keys, in place of a full one if there is one. */
 static void
 outbox_keys_create(void)
 {
-	HASHCTL		control;
-
 	if (state->key_context != NULL)
 		MemoryContextDelete(state->key_context);
 	state->seen = NULL;
 	state->key_context = AllocSetContextCreate(TopTransactionContext, "activate outbox keys",
 											   ALLOCSET_DEFAULT_SIZES);
 	state->nkeys = 0;
-	state->max_keys = 64;
+	state->max_keys = 2 * OUTBOX_FEW_KEYS;
 	state->keys = MemoryContextAlloc(state->key_context, state->max_keys * sizeof(OutboxKey));
 	for (int i = 0; i < state->nlevels; i++)
 		state->levels[i].first_key = 0;
+}
+
+/* For more than a few keys. */
+static void
+outbox_seen_create(void)
+{
+	HASHCTL		control;
 
 	control.keysize = control.entrysize = sizeof(OutboxKey);
 	control.hash = outbox_key_hash;
@@ -355,6 +390,12 @@ outbox_keys_create(void)
 	control.hcxt = state->key_context;
 	state->seen = hash_create("activate outbox keys", 64, &control,
 							  HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
+	for (int i = 0; i < state->nkeys; i++)
+	{
+		OutboxKey  *entry = hash_search(state->seen, &state->keys[i], HASH_ENTER, NULL);
+
+		entry->key = state->keys[i].key;
+	}
 }
 
 static void
@@ -412,7 +453,8 @@ outbox_subxact_callback(SubXactEvent event, SubTransactionId mine,
 	{
 		OutboxKey  *key = &state->keys[--state->nkeys];
 
-		(void) hash_search(state->seen, key, HASH_REMOVE, NULL);
+		if (state->seen != NULL)
+			(void) hash_search(state->seen, key, HASH_REMOVE, NULL);
 		pfree(key->key);
 	}
 	state->nsyncs = level->first_sync;

@@ -37,6 +37,7 @@ typedef struct OutboxWriter
 	int			nfilled;
 } OutboxWriter;
 
+static void leave_held_index(ResultRelInfo *target, const OutboxRow *rows, int n);
 static const OutboxRow **rows_in_order(const OutboxRow *rows, int n);
 static int	pack_length(const OutboxRow *const *rows, int n);
 static TupleTableSlot *next_slot(OutboxWriter *writer);
@@ -70,6 +71,7 @@ outbox_write(const OutboxRow *rows, int n)
 	writer.target = makeNode(ResultRelInfo);
 	InitResultRelInfo(writer.target, writer.rel, 0, NULL, 0);
 	ExecOpenIndices(writer.target, false);
+	leave_held_index(writer.target, rows, n);
 	/* a copy, because each slot of the relation's own would be counted */
 	writer.desc = CreateTupleDescCopy(RelationGetDescr(writer.rel));
 	order = rows_in_order(rows, n);
@@ -86,6 +88,21 @@ outbox_write(const OutboxRow *rows, int n)
 		PopActiveSnapshot();
 	FreeExecutorState(writer.estate);
 	table_close(writer.rel, NoLock);
+}
+
+/*
+ * Most often nothing belongs into the index of what is held; to evaluate its
+ * predicate for a row costs more than the row's entry in the other.
+ */
+static void
+leave_held_index(ResultRelInfo *target, const OutboxRow *rows, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (rows[i].held || rows[i].op == OUTBOX_TRUNCATE)
+			return;
+	for (int i = 0; i < target->ri_NumIndices; i++)
+		if (strcmp(RelationGetRelationName(target->ri_IndexRelationDescs[i]), "outbox_held_idx") == 0)
+			target->ri_IndexRelationInfo[i]->ii_ReadyForInserts = false;
 }
 
 static int

@@ -93,7 +93,7 @@ my $ours = q{
 	BEGIN
 		LOOP
 			SELECT array_agg(xid), array_agg(id) INTO xids, ids
-			  FROM activate._claim(item, NULL, pass, coalesce(xids[500], '0'), coalesce(ids[500], 0), 500);
+			  FROM activate._claim(item, NULL, pass, coalesce(xids[cardinality(xids)], '0'), coalesce(ids[cardinality(ids)], 0), 500);
 			EXIT WHEN ids IS NULL;
 			COMMIT;
 			PERFORM activate._outbox_remove(array_fill(item, ARRAY[cardinality(ids)]), xids, ids);
