@@ -8,9 +8,11 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/index.h"
 #include "core/compat.h"
 #include "core/table.h"
 #include "executor/executor.h"
@@ -37,7 +39,7 @@ typedef struct OutboxWriter
 	int			nfilled;
 } OutboxWriter;
 
-static void leave_held_index(ResultRelInfo *target, const OutboxRow *rows, int n);
+static void open_indexes(OutboxWriter *writer, const OutboxRow *rows, int n);
 static const OutboxRow **rows_in_order(const OutboxRow *rows, int n);
 static int	pack_length(const OutboxRow *const *rows, int n);
 static TupleTableSlot *next_slot(OutboxWriter *writer);
@@ -68,10 +70,7 @@ outbox_write(const OutboxRow *rows, int n)
 
 	writer.estate = CreateExecutorState();
 	previous = MemoryContextSwitchTo(writer.estate->es_query_cxt);
-	writer.target = makeNode(ResultRelInfo);
-	InitResultRelInfo(writer.target, writer.rel, 0, NULL, 0);
-	ExecOpenIndices(writer.target, false);
-	leave_held_index(writer.target, rows, n);
+	open_indexes(&writer, rows, n);
 	/* a copy, because each slot of the relation's own would be counted */
 	writer.desc = CreateTupleDescCopy(RelationGetDescr(writer.rel));
 	order = rows_in_order(rows, n);
@@ -91,18 +90,35 @@ outbox_write(const OutboxRow *rows, int n)
 }
 
 /*
- * Most often nothing belongs into the index of what is held; to evaluate its
- * predicate for a row costs more than the row's entry in the other.
+ * What ExecOpenIndices() does, less the index of what is held, where nothing of
+ * that is among the rows: to open it and evaluate its predicate costs more than a
+ * single row's entry in the other.
  */
 static void
-leave_held_index(ResultRelInfo *target, const OutboxRow *rows, int n)
+open_indexes(OutboxWriter *writer, const OutboxRow *rows, int n)
 {
+	List	   *indexes = RelationGetIndexList(writer->rel);
+	ResultRelInfo *target = makeNode(ResultRelInfo);
+	Oid			left_out = own_relation("outbox_held_idx");
+	ListCell   *cell;
+
 	for (int i = 0; i < n; i++)
 		if (rows[i].held || rows[i].op == OUTBOX_TRUNCATE)
-			return;
-	for (int i = 0; i < target->ri_NumIndices; i++)
-		if (strcmp(RelationGetRelationName(target->ri_IndexRelationDescs[i]), "outbox_held_idx") == 0)
-			target->ri_IndexRelationInfo[i]->ii_ReadyForInserts = false;
+			left_out = InvalidOid;
+	target->ri_RelationDesc = writer->rel;
+	target->ri_IndexRelationDescs = palloc(list_length(indexes) * sizeof(Relation));
+	target->ri_IndexRelationInfo = palloc(list_length(indexes) * sizeof(IndexInfo *));
+	foreach(cell, indexes)
+	{
+		Relation	index;
+
+		if (lfirst_oid(cell) == left_out)
+			continue;
+		index = index_open(lfirst_oid(cell), RowExclusiveLock);
+		target->ri_IndexRelationDescs[target->ri_NumIndices] = index;
+		target->ri_IndexRelationInfo[target->ri_NumIndices++] = BuildIndexInfo(index);
+	}
+	writer->target = target;
 }
 
 static int
