@@ -23,6 +23,13 @@ PG_CFLAGS   = -fvisibility=hidden -std=gnu11 -Wextra -Wno-unused-parameter -Wno-
 SHLIB_LINK  = -lcurl -ljson-c
 PG_CONFIG  ?= pg_config
 
+# Bodies by gzip (option "compress"), where there are headers of zlib; ZLIB= does without.
+ZLIB ?= $(shell printf '\#include <zlib.h>\n' | $(CC) -E - >/dev/null 2>&1 && echo yes)
+ifneq ($(ZLIB),)
+PG_CPPFLAGS += -DACTIVATE_ZLIB
+SHLIB_LINK  += -lz
+endif
+
 # These bring what they need themselves, from nothing but gcc and make, and
 # work in a sandbox: PGXS may not be there yet.
 BY_ITSELF = deps check demo bench chaos fuzz valgrind sanitize floors build/service build/loop build/listen
@@ -35,6 +42,7 @@ override CFLAGS += -MMD -MP
 -include $(OBJS:.o=.d)
 else
 check: deps floors
+	@sh test/deps.sh openssl nghttp2-proxy || echo "check: the tests of TLS and HTTP/2 will be skipped"
 	@REGRESS='$(REGRESS)' ISOLATION='$(ISOLATION_SPECS)' sh test/sandbox.sh sh test/check.sh
 
 demo: deps

@@ -63,5 +63,16 @@ if [ -n "$server" ] && ! installed "postgresql-$major" &&
 	$root mkdir -p /etc/postgresql-common
 	echo "create_main_cluster = false" | $root tee -a /etc/postgresql-common/createcluster.conf >/dev/null
 fi
+
+# Nothing that comes along starts to serve, now or when the machine is started again.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+	trap '$root rm -f $policy' EXIT
+	printf '#!/bin/sh\nexit 101\n' | $root tee $policy >/dev/null
+	$root chmod 755 $policy
+fi
 echo "deps: $command"
 $root env DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1 $command </dev/null
+case $missing in
+	*nghttp2-proxy*) $root update-rc.d nghttpx disable >/dev/null 2>&1 || true ;;
+esac

@@ -26,6 +26,10 @@ typedef struct ConnectorAuth
 	int			nquery;
 	char	  **query_names;
 	char	  **query_values;
+	char	   *client_cert;	/* PEM; NULL: none */
+	char	   *client_key;
+	char	   *proxy;			/* user:password */
+	const HttpTransport *transport; /* NULL: as usual */
 	List	   *secrets;		/* char *: what no text may show */
 } ConnectorAuth;
 
@@ -78,6 +82,8 @@ typedef struct Connector
 	Oid			table;
 	Oid			server;
 	char	   *base_url;
+	char	   *proxy;			/* NULL: none */
+	bool		compress;
 	int			nheaders;
 	char	  **header_names;
 	char	  **header_values;	/* templates */
@@ -128,7 +134,7 @@ typedef struct ConnectorRow
  */
 extern HttpRequest *connector_request(const Connector *connector, const ConnectorRow *rows, int n,
 									  const char *call_key, MemoryContext context);
-/* Adds the secret: headers and query.  Returns the request to send (the URL may change). */
+/* Adds the secret, headers and query (the URL may change), and the way to the target; auth stays until it is done. */
 extern void connector_authorize(HttpRequest *request, const ConnectorAuth *auth);
 
 typedef enum AnswerClass

@@ -69,6 +69,10 @@ extern void definition_compile(Connector *connector, Jsonb *definition, Jsonb *o
 extern void definition_check_url(const char *url, const char *subject, bool may_have_query);
 extern void definition_check_url_path(const char *path, const char *subject);
 
+/* transport.c: how an API is reached, by the options of its server and the secret */
+extern void definition_check_transport(List *options);
+extern const HttpTransport *definition_transport(Oid server, const ConnectorAuth *auth);
+
 /* secret.c: names under which secrets travel */
 extern bool secret_header_name(const char *name);
 extern bool secret_query_name(const char *name, size_t len);

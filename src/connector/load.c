@@ -170,12 +170,16 @@ connector_load(Oid foreign_table, MemoryContext context)
 	char	   *relation = get_rel_name(foreign_table);
 	const char *subject = psprintf("foreign table \"%s\"", relation);
 	const char *object = definition_option(table->options, "object");
+	const char *proxy;
 	Connector  *connector = palloc0(sizeof(Connector));
 	Jsonb	   *definition = load_server(server);
 
 	connector->table = foreign_table;
 	connector->server = server->serverid;
 	connector->name = pstrdup(definition_option(server->options, "connector"));
+	connector->compress = definition_option(server->options, "compress") != NULL;
+	if ((proxy = definition_option(server->options, "proxy")) != NULL)
+		connector->proxy = pstrdup(proxy);
 	if (definition_is_webhook(server->options))
 	{
 		const char *format = definition_option(server->options, "format");

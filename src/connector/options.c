@@ -44,6 +44,10 @@ static const Option options_webhook[] = {
 	{.name = "batch", .kind = OPTION_OURS},
 	{.name = "headers", .kind = OPTION_JSON, .part = DEFINITION_HEADERS},
 	{.name = "format", .kind = OPTION_OURS},
+	{.name = "ca_file", .kind = OPTION_OURS},
+	{.name = "proxy", .kind = OPTION_OURS},
+	{.name = "http_version", .kind = OPTION_OURS},
+	{.name = "compress", .kind = OPTION_OURS},
 	{.name = NULL}
 };
 
@@ -52,6 +56,10 @@ static const Option options_server[] = {
 	{.name = "base_url", .kind = OPTION_TEXT},
 	{.name = "headers", .kind = OPTION_JSON, .part = DEFINITION_HEADERS},
 	{.name = "objects", .kind = OPTION_JSON, .part = DEFINITION_OBJECTS},
+	{.name = "ca_file", .kind = OPTION_OURS},
+	{.name = "proxy", .kind = OPTION_OURS},
+	{.name = "http_version", .kind = OPTION_OURS},
+	{.name = "compress", .kind = OPTION_OURS},
 	{.name = NULL}
 };
 
@@ -267,6 +275,8 @@ webhook_check(List *options)
 static void
 server_check(List *options)
 {
+	static const char *const versions[] = {"1.1", "2", NULL};
+	static const char *const compressions[] = {"gzip", NULL};
 	const char *base_url = definition_option(options, "base_url");
 
 	if (definition_option(options, "connector") == NULL)
@@ -278,6 +288,9 @@ server_check(List *options)
 		webhook_check(options);
 	else if (base_url != NULL)
 		definition_check_url(base_url, "option \"base_url\"", false);
+	option_check_choice(options, "http_version", versions);
+	option_check_choice(options, "compress", compressions);
+	definition_check_transport(options);
 }
 
 static void

@@ -29,7 +29,8 @@
 
 static const char secret_hint[] =
 "Valid secrets are {\"bearer\": \"...\"}, {\"basic\": \"user:password\"}, {\"header\": {\"X-Api-Key\": \"...\"}} and "
-"{\"query\": {\"key\": \"...\"}}; each value may be {\"file\": \"/path\"}.";
+"{\"query\": {\"key\": \"...\"}}, besides them {\"client_cert\": \"PEM\", \"client_key\": \"PEM\"} and "
+"{\"proxy\": \"user:password\"}; each value may be {\"file\": \"/path\"}.";
 
 bool
 secret_header_name(const char *name)
@@ -100,9 +101,47 @@ secret_fail(const char *what)
 			 errhint("%s", secret_hint)));
 }
 
+static bool
+secret_is_pem(const char *kind)
+{
+	return strcmp(kind, "client_cert") == 0 || strcmp(kind, "client_key") == 0;
+}
+
+static bool
+secret_is_credentials(const char *kind)
+{
+	return strcmp(kind, "basic") == 0 || strcmp(kind, "proxy") == 0;
+}
+
+/* So much can be said without reading it; a key with a password would make OpenSSL ask somebody for it. */
+static void
+secret_check_pem(const char *kind, const char *text)
+{
+	if (strcmp(kind, "client_cert") == 0 && strstr(text, "-----BEGIN CERTIFICATE-----") == NULL)
+		secret_fail("\"client_cert\" holds no certificate in PEM form");
+	if (strcmp(kind, "client_key") == 0 && strstr(text, "PRIVATE KEY-----") == NULL)
+		secret_fail("\"client_key\" holds no private key in PEM form");
+	if (strcmp(kind, "client_key") == 0 && strstr(text, "ENCRYPTED") != NULL)
+		secret_fail("\"client_key\" is locked with a password");
+}
+
+/* Characters of a header, or of a document of many lines. */
+static bool
+secret_has_control(const char *kind, const char *text)
+{
+	for (const char *p = text; *p; p++)
+	{
+		if (secret_is_pem(kind) && (*p == '\n' || *p == '\r' || *p == '\t'))
+			continue;
+		if ((unsigned char) *p < ' ' || *p == 0x7f)
+			return true;
+	}
+	return false;
+}
+
 /* A string, or {"file": "/path"}; *path is NULL for a string. */
 static char *
-secret_value(const JsonbValue *value, const char *name, char **path)
+secret_value(const JsonbValue *value, const char *kind, const char *name, char **path)
 {
 	char	   *text;
 	int			n;
@@ -111,11 +150,8 @@ secret_value(const JsonbValue *value, const char *name, char **path)
 	if (value->type == jbvString)
 	{
 		text = template_scalar_text(value);
-		for (const char *p = text; *p; p++)
-		{
-			if ((unsigned char) *p < ' ' || *p == 0x7f)
-				secret_fail(psprintf("the value of \"%s\" contains a control character", name));
-		}
+		if (secret_has_control(kind, text))
+			secret_fail(psprintf("the value of \"%s\" contains a control character", name));
 		if (*text == '\0')
 			secret_fail(psprintf("the value of \"%s\" is empty", name));
 		return text;
@@ -153,12 +189,14 @@ secret_walk(Jsonb *secret, SecretVisit visit, void *arg)
 		secret_fail("it is empty");
 	if (definition_get_in(&root, "bearer", &other) && definition_get_in(&root, "basic", &other))
 		secret_fail("\"bearer\" and \"basic\" exclude each other");
+	if (definition_get_in(&root, "client_cert", &other) != definition_get_in(&root, "client_key", &other))
+		secret_fail("\"client_cert\" and \"client_key\" go together");
 	for (int i = 0; i < n; i++)
 	{
 		const char *kind = members[i].name;
 		JsonbValue *value = &members[i].value;
 
-		if (strcmp(kind, "bearer") == 0 || strcmp(kind, "basic") == 0)
+		if (strcmp(kind, "bearer") == 0 || secret_is_credentials(kind) || secret_is_pem(kind))
 			visit(kind, kind, value, arg);
 		else if (strcmp(kind, "header") == 0 || strcmp(kind, "query") == 0)
 		{
@@ -181,7 +219,7 @@ secret_check_value(const char *kind, const char *name, const JsonbValue *value, 
 {
 	bool		may_read_files = *(bool *) arg;
 	char	   *path;
-	char	   *text = secret_value(value, name, &path);
+	char	   *text = secret_value(value, kind, name, &path);
 
 	if (strcmp(kind, "header") == 0 &&
 		(!http_header_is_name(name) || definition_header_is_ours(name) ||
@@ -189,8 +227,10 @@ secret_check_value(const char *kind, const char *name, const JsonbValue *value, 
 		secret_fail("\"header\" has a member that is no header's name, or one that activate sets itself");
 	if (*name == '\0')
 		secret_fail(psprintf("\"%s\" has a member without a name", kind));
-	if (strcmp(kind, "basic") == 0 && text != NULL && strchr(text, ':') == NULL)
-		secret_fail("the value of \"basic\" is not \"user:password\"");
+	if (text != NULL && secret_is_credentials(kind) && strchr(text, ':') == NULL)
+		secret_fail(psprintf("the value of \"%s\" is not \"user:password\"", kind));
+	if (text != NULL && secret_is_pem(kind))
+		secret_check_pem(kind, text);
 	if (path != NULL && !may_read_files)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -206,7 +246,7 @@ connector_check_secret(Jsonb *secret, bool may_read_files)
 
 /* The content of a file without its last line break. */
 static char *
-secret_read_file(const char *path, const char *name)
+secret_read_file(const char *path, const char *kind, const char *name)
 {
 	FILE	   *file;
 	char	   *text = palloc(SECRET_MAX_BYTES + 1);
@@ -234,11 +274,12 @@ secret_read_file(const char *path, const char *name)
 	text[len] = '\0';
 	if (len == 0)
 		secret_fail(psprintf("file \"%s\" is empty", path));
-	for (size_t i = 0; i < len; i++)
-	{
-		if ((unsigned char) text[i] < ' ' || text[i] == 0x7f)
-			secret_fail(psprintf("file \"%s\" contains a control character", path));
-	}
+	if (strlen(text) < len || secret_has_control(kind, text))
+		secret_fail(psprintf("file \"%s\" contains a control character", path));
+	if (secret_is_pem(kind))
+		secret_check_pem(kind, text);
+	if (strcmp(kind, "proxy") == 0 && strchr(text, ':') == NULL)
+		secret_fail(psprintf("file \"%s\" does not hold \"user:password\"", path));
 	return text;
 }
 
@@ -288,17 +329,28 @@ secret_load_value(const char *kind, const char *name, const JsonbValue *value, v
 {
 	ConnectorAuth *auth = arg;
 	char	   *path;
-	char	   *text = secret_value(value, name, &path);
+	char	   *text = secret_value(value, kind, name, &path);
 	char	   *part;
 
 	if (path != NULL)
-		text = secret_read_file(path, name);
+		text = secret_read_file(path, kind, name);
+	if (secret_is_pem(kind))
+	{
+		/* is never sent, so nobody can quote it */
+		if (strcmp(kind, "client_cert") == 0)
+			auth->client_cert = text;
+		else
+			auth->client_key = text;
+		return;
+	}
 	/* of "Token x" x alone will do, of "user:password" the password */
 	secret_hide(auth, text);
-	part = strchr(text, strcmp(kind, "basic") == 0 ? ':' : ' ');
+	part = strchr(text, secret_is_credentials(kind) ? ':' : ' ');
 	if (part != NULL)
 		secret_hide(auth, part + 1);
-	if (strcmp(kind, "query") == 0)
+	if (strcmp(kind, "proxy") == 0)
+		auth->proxy = text;
+	else if (strcmp(kind, "query") == 0)
 		secret_append(&auth->query_names, &auth->query_values, &auth->nquery, name, text);
 	else if (strcmp(kind, "header") == 0)
 		secret_append(&auth->header_names, &auth->header_values, &auth->nheaders, name, text);
@@ -378,6 +430,7 @@ connector_auth(Oid server, Oid userid, MemoryContext context)
 		auth->present = true;
 		secret_walk(definition_parse(secret, "secret", true), secret_load_value, auth);
 	}
+	auth->transport = definition_transport(server, auth);
 	MemoryContextSwitchTo(old);
 	return auth;
 }
@@ -385,6 +438,7 @@ connector_auth(Oid server, Oid userid, MemoryContext context)
 void
 connector_authorize(HttpRequest *request, const ConnectorAuth *auth)
 {
+	request->transport = auth->transport;
 	for (int i = 0; i < auth->nheaders; i++)
 		http_request_header(request, auth->header_names[i], auth->header_values[i]);
 	if (auth->nquery > 0)

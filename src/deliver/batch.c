@@ -190,6 +190,8 @@ build_work(void *arg)
 	deliver_call_key(call->rows, call->n, call->write, key);
 	call->request = connector_request(call->declaration->connector, call->rows, call->n, key, call->context);
 	connector_authorize(call->request, call->declaration->auth);
+	if (call->declaration->connector->compress)
+		http_request_compress(call->request);
 	call->request->owner = call;
 }
 

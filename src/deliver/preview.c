@@ -371,10 +371,13 @@ preview_call(Preview *preview, ConnectorRow *rows, int n)
 	}
 	values[0] = CStringGetTextDatum(request->method);
 	values[1] = PointerGetDatum(cstring_to_text_with_len(url.data, url.len));
-	values[2] = JsonbPGetDatum(preview_headers(request, auth));
 	nulls[3] = request->body == NULL;
 	values[3] = nulls[3] ? (Datum) 0 :
 		PointerGetDatum(cstring_to_text_with_len(request->body, request->body_len));
+	/* for its header; people read the body as it is */
+	if (connector->compress)
+		http_request_compress(request);
+	values[2] = JsonbPGetDatum(preview_headers(request, auth));
 	values[4] = Int32GetDatum(n);
 	tuplestore_putvalues(preview->result->setResult, preview->result->setDesc, values, nulls);
 	http_request_free(request);

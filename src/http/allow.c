@@ -33,24 +33,36 @@ http_allow_init(void)
 							   allow_check, allow_assign, NULL);
 }
 
-void
-http_check_url(const char *text)
+static void
+allow_parse(const char *text, const char *what, HttpUrl *url)
 {
-	HttpUrl		url;
 	const char *problem;
 	const char *hint;
-	const char *forbidden;
 
-	if (!http_url_parse(text, &url, &problem, &hint))
+	if (!http_url_parse(text, url, &problem, &hint))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("URL is not valid: %s", problem),
+				 errmsg("%s is not valid: %s", what, problem),
 				 hint ? errhint("%s", hint) : 0));
-	forbidden = http_forbidden_url(&url);
+}
+
+void
+http_check_url(const char *text, const char *proxy_text)
+{
+	HttpUrl		url;
+	HttpUrl		proxy;
+	bool		by_proxy;
+	const char *forbidden;
+
+	allow_parse(text, "URL", &url);
+	if (proxy_text != NULL)
+		allow_parse(proxy_text, "URL of the proxy", &proxy);
+	forbidden = http_forbidden_route(&url, proxy_text ? &proxy : NULL, &by_proxy);
 	if (forbidden != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVATE_FORBIDDEN_HOST),
-				 errmsg("host \"%s\" may not be contacted: %s", url.host, forbidden),
+				 errmsg("%s \"%s\" may not be contacted: %s", by_proxy ? "proxy" : "host",
+						by_proxy ? proxy.host : url.host, forbidden),
 				 errhint("A superuser can name it in activate.allowed_hosts, as host, *.suffix or CIDR, each with an optional :port.")));
 }
 
@@ -58,6 +70,12 @@ const char *
 http_forbidden_url(const HttpUrl *url)
 {
 	return http_hosts_forbid_url(allow_list, url);
+}
+
+const char *
+http_forbidden_proxied(const HttpUrl *url)
+{
+	return http_hosts_forbid_proxied(allow_list, url);
 }
 
 const char *

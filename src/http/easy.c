@@ -1,12 +1,11 @@
 /*
  * easy.c
- *	  A libcurl handle: how it is configured, what it calls back, and what
- *	  its end means.
+ *	  A libcurl handle: how it is configured, and what it calls back.
  *
  * Rules for the callbacks: no palloc, no elog at any level, no
  * CHECK_FOR_INTERRUPTS.  A longjmp out of libcurl would leave it believing
  * for ever that it is inside a callback.  They write to the malloc'd transfer
- * and return failure; what happened is judged when libcurl has returned.
+ * and return failure; what happened is judged (judge.c) when libcurl has returned.
  *
  * Whether a byte of the request may have gone out is known exactly: libcurl
  * asks http_on_prerequest() after the connection stands (TLS included) and
@@ -15,7 +14,6 @@
 #include "postgres.h"
 
 #include "http/transfer.h"
-#include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
 /*
@@ -36,22 +34,15 @@ static curl_socket_t http_on_socket(void *client, curlsocktype purpose,
 									struct curl_sockaddr *address);
 static int	http_on_prerequest(void *client, char *address, char *local_address,
 							   int port, int local_port);
-static void keep_connection(HttpTransfer *transfer);
+static bool is_own_connection(const HttpTransfer *transfer, const HttpAddress *peer, int local_port);
+static void keep_connection(HttpTransfer *transfer, int local_port);
 static bool buffer_append(HttpBuffer *buffer, const char *data, size_t len, size_t most);
-static bool is_too_large(const HttpTransfer *transfer, CURLcode code);
-static bool is_tls_failure(CURLcode code);
-static const char *failure_text(HttpTransfer *transfer, CURLcode code);
 
-/* What is the same for every request; NULL when out of memory. */
-CURL *
-http_easy_create(HttpPool *pool)
+/* A new handle, or one that was reset: what is the same for every request of its profile. */
+bool
+http_easy_configure(CURL *easy, HttpTransfer *transfer)
 {
-	CURL	   *easy = curl_easy_init();
-	bool		ok;
-
-	if (easy == NULL)
-		return NULL;
-	ok = curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+	return curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
 		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
 		curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
 		curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1) == CURLE_OK &&
@@ -68,14 +59,9 @@ http_easy_create(HttpPool *pool)
 		curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, http_on_header) == CURLE_OK &&
 		curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, http_on_socket) == CURLE_OK &&
 		curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, http_sockets_close) == CURLE_OK &&
-		curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, pool) == CURLE_OK &&
-		curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, http_on_prerequest) == CURLE_OK;
-	if (!ok)
-	{
-		curl_easy_cleanup(easy);
-		return NULL;
-	}
-	return easy;
+		curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, transfer->pool) == CURLE_OK &&
+		curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, http_on_prerequest) == CURLE_OK &&
+		http_transport_configure(easy, transfer);
 }
 
 /* What differs from request to request, on transfer->easy. */
@@ -203,10 +189,10 @@ http_on_socket(void *client, curlsocktype purpose, struct curl_sockaddr *address
 	transfer->connecting = true;
 	if (!http_address_from_sockaddr(&address->addr, &where))
 		return CURL_SOCKET_BAD;
-	transfer->forbidden = http_forbidden_address(&transfer->url, &where);
+	transfer->forbidden = http_forbidden_address(http_transfer_peer(transfer), &where);
 	if (transfer->forbidden != NULL)
 		return CURL_SOCKET_BAD;
-	transfer->socket = http_sockets_open(transfer->pool, address);
+	transfer->socket = http_sockets_open(transfer->pool, address, &where, &transfer->profile.digest);
 	transfer->opened++;
 	return transfer->socket;
 }
@@ -216,7 +202,7 @@ http_on_socket(void *client, curlsocktype purpose, struct curl_sockaddr *address
  * because the connection may be an old one and the allow-list a new one.  A
  * second time means that a kept-alive connection ended without an answer and
  * libcurl would send again: whether a write may be repeated is not for it to
- * decide.
+ * decide.  If nothing has left it begins once more, see turn.c.
  */
 static int
 http_on_prerequest(void *client, char *address, char *local_address, int port, int local_port)
@@ -224,21 +210,41 @@ http_on_prerequest(void *client, char *address, char *local_address, int port, i
 	HttpTransfer *transfer = client;
 	HttpAddress where;
 
-	if (transfer->request == NULL || (transfer->sent && !transfer->repeatable))
+	if (transfer->request == NULL)
 		return CURL_PREREQFUNC_ABORT;
+	if (transfer->sent && !transfer->repeatable)
+	{
+		transfer->again = http_wrote_nothing(transfer);
+		transfer->sent = !transfer->again;
+		return CURL_PREREQFUNC_ABORT;
+	}
 	if (http_address_from_text(address, &where))
-		transfer->forbidden = http_forbidden_address(&transfer->url, &where);
+		transfer->forbidden = http_forbidden_address(http_transfer_peer(transfer), &where);
 	if (transfer->forbidden != NULL)
 		return CURL_PREREQFUNC_ABORT;
-	if (transfer->opened > 0)
-		keep_connection(transfer);
+	transfer->reused = transfer->opened == 0;
+	if (!transfer->reused)
+		keep_connection(transfer, local_port);
+	else if (!is_own_connection(transfer, &where, local_port))
+	{
+		transfer->again = true;
+		return CURL_PREREQFUNC_ABORT;
+	}
 	transfer->sent = true;
 	return CURL_PREREQFUNC_OK;
 }
 
+/* See transport.c.  That the plain ones do not get another's, libcurl sees to. */
+static bool
+is_own_connection(const HttpTransfer *transfer, const HttpAddress *peer, int local_port)
+{
+	return http_digest_is_none(&transfer->profile.digest) ||
+		http_sockets_opened_for(transfer->pool, peer, local_port, &transfer->profile.digest);
+}
+
 /* Which of the sockets that were opened became the connection. */
 static void
-keep_connection(HttpTransfer *transfer)
+keep_connection(HttpTransfer *transfer, int local_port)
 {
 	curl_socket_t fd = transfer->socket;
 
@@ -247,7 +253,7 @@ keep_connection(HttpTransfer *transfer)
 		fd = CURL_SOCKET_BAD;
 	transfer->opened = 0;
 	if (fd != CURL_SOCKET_BAD)
-		http_sockets_keep(transfer->pool, fd);
+		http_sockets_keep(transfer->pool, fd, local_port);
 }
 
 /* Room for the final NUL is always there; most: what len may come to. */
@@ -272,128 +278,4 @@ buffer_append(HttpBuffer *buffer, const char *data, size_t len, size_t most)
 	buffer->len += len;
 	buffer->data[buffer->len] = '\0';
 	return true;
-}
-
-/* What the end of transfer->easy means: fills the request's results. */
-void
-http_easy_judge(HttpTransfer *transfer, CURLcode code)
-{
-	HttpRequest *request = transfer->request;
-	const char *host = transfer->url.host;
-	int			port = transfer->url.port;
-
-	if (code == CURLE_OK)
-	{
-		http_outcome(transfer, HTTP_ANSWERED, NULL);
-		curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &request->status);
-		if (transfer->body.len > 0)
-			request->answer = transfer->body.data;
-		request->answer_len = transfer->body.len;
-		if (transfer->head.len > 0)
-			request->headers = transfer->head.data;
-	}
-	else if (transfer->forbidden != NULL && !transfer->sent)
-		http_outcome(transfer, HTTP_FORBIDDEN, "host \"%s\" may not be contacted: %s",
-					 host, transfer->forbidden);
-	else if (transfer->too_large || is_too_large(transfer, code))
-		http_outcome(transfer, HTTP_TOO_LARGE,
-					 "answer of %s port %d is larger than %zu bytes or its headers than %d",
-					 host, port, transfer->max_body, HTTP_MAX_HEADERS);
-	else if (transfer->no_memory || code == CURLE_OUT_OF_MEMORY)
-		http_outcome(transfer, transfer->sent ? HTTP_BROKEN : HTTP_NO_CONNECTION,
-					 "out of memory during a request to %s port %d", host, port);
-	else if (code == CURLE_OPERATION_TIMEDOUT)
-		http_outcome(transfer, HTTP_TIMED_OUT, "%s port %d %s in time", host, port,
-					 transfer->sent ? "did not answer" : "could not be connected to");
-	else if (transfer->sent)
-		http_outcome(transfer, HTTP_BROKEN, "connection to %s port %d was lost: %s",
-					 host, port, failure_text(transfer, code));
-	else if (code == CURLE_COULDNT_RESOLVE_HOST)
-		http_outcome(transfer, HTTP_NO_CONNECTION, "could not resolve host \"%s\"", host);
-	else if (is_tls_failure(code))
-		http_outcome(transfer, HTTP_NO_CONNECTION, "could not establish TLS with %s port %d: %s",
-					 host, port, failure_text(transfer, code));
-	else
-		http_outcome(transfer, HTTP_NO_CONNECTION, "could not connect to %s port %d: %s",
-					 host, port, failure_text(transfer, code));
-}
-
-void
-http_outcome(HttpTransfer *transfer, HttpOutcome outcome, const char *format,...)
-{
-	HttpRequest *request = transfer->request;
-	va_list		args;
-
-	request->outcome = outcome;
-	request->sent = transfer->sent;
-	request->reason = NULL;
-	if (format == NULL)
-		return;
-
-	va_start(args, format);
-	vsnprintf(transfer->reason, sizeof(transfer->reason), format, args);
-	va_end(args);
-
-	/* The cut must not go through a character, nor a line end into a log line. */
-	transfer->reason[pg_mbcliplen(transfer->reason, strlen(transfer->reason),
-								  sizeof(transfer->reason) - 2)] = '\0';
-	for (char *p = transfer->reason; *p; p++)
-		if ((unsigned char) *p < ' ')
-			*p = ' ';
-	request->reason = transfer->reason;
-}
-
-/* libcurl's own limits for headers; before 8.6 it said "out of memory" for them. */
-static bool
-is_too_large(const HttpTransfer *transfer, CURLcode code)
-{
-#if LIBCURL_VERSION_NUM >= 0x080600
-	return code == CURLE_TOO_LARGE;
-#else
-	return code == CURLE_OUT_OF_MEMORY && transfer->sent && !transfer->no_memory;
-#endif
-}
-
-static bool
-is_tls_failure(CURLcode code)
-{
-	switch (code)
-	{
-		case CURLE_SSL_CONNECT_ERROR:
-		case CURLE_SSL_ENGINE_NOTFOUND:
-		case CURLE_SSL_ENGINE_SETFAILED:
-		case CURLE_SSL_CERTPROBLEM:
-		case CURLE_SSL_CIPHER:
-		case CURLE_PEER_FAILED_VERIFICATION:
-		case CURLE_SSL_CACERT_BADFILE:
-		case CURLE_SSL_CRL_BADFILE:
-		case CURLE_SSL_ISSUER_ERROR:
-		case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
-		case CURLE_SSL_INVALIDCERTSTATUS:
-		case CURLE_SSL_CLIENTCERT:
-			return true;
-		default:
-			return false;
-	}
-}
-
-/*
- * What the system said, else what TLS said, else libcurl's name for it.
- * libcurl's own text is not used elsewhere: it may quote what the peer sent,
- * and holds milliseconds, which makes it another text each time.
- */
-static const char *
-failure_text(HttpTransfer *transfer, CURLcode code)
-{
-	long		error_number = 0;
-
-	if (is_tls_failure(code))
-		return transfer->error[0] ? transfer->error : curl_easy_strerror(code);
-	if (code == CURLE_ABORTED_BY_CALLBACK)
-		return "the kept-alive connection ended before an answer";
-	curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &error_number);
-	if ((code == CURLE_COULDNT_CONNECT || code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR) &&
-		error_number != 0)
-		return strerror((int) error_number);
-	return curl_easy_strerror(code);
 }

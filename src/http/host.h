@@ -74,6 +74,8 @@ extern bool http_ends_in_number(const char *host);
 extern size_t http_hosts_size(const char *text);
 extern bool http_hosts_parse(char *text, HttpHosts *hosts, const char **problem);
 extern const char *http_hosts_forbid_url(const HttpHosts *hosts, const HttpUrl *url);
+/* The same where a proxy looks up the name, so that we never see an address. */
+extern const char *http_hosts_forbid_proxied(const HttpHosts *hosts, const HttpUrl *url);
 extern const char *http_hosts_forbid_address(const HttpHosts *hosts, const HttpUrl *url,
 											 const HttpAddress *address);
 

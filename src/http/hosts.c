@@ -50,6 +50,17 @@ http_hosts_forbid_url(const HttpHosts *hosts, const HttpUrl *url)
 	return "it is not in activate.allowed_hosts";
 }
 
+/* A suffix will not do: whoever can add a name below it could point it anywhere. */
+const char *
+http_hosts_forbid_proxied(const HttpHosts *hosts, const HttpUrl *url)
+{
+	if (url->literal)
+		return http_hosts_forbid_address(hosts, url, &url->address);
+	if (hosts_name_host(hosts, url, RULE_HOST))
+		return NULL;
+	return "a proxy looks up its address, and activate.allowed_hosts does not name the host itself";
+}
+
 const char *
 http_hosts_forbid_address(const HttpHosts *hosts, const HttpUrl *url,
 						  const HttpAddress *address)

@@ -23,6 +23,9 @@
 #define OTHER_FILES		64
 #define LEAST_CONNECTIONS	8
 
+/* Handles at rest that are looked at for one configured as is needed. */
+#define IDLE_LOOKS		8
+
 static int	pool_make_room(int max_connections);
 static void pool_release(void *arg);
 static void pool_global_init(void);
@@ -43,7 +46,7 @@ http_pool_create(MemoryContext context, int max_connections)
 	pool->max_connections = max_connections;
 	pool->timer = -1;
 	pool->next_deadline = PG_INT64_MAX;
-	pool->idle = MemoryContextAlloc(own, max_connections * sizeof(CURL *));
+	pool->idle = MemoryContextAlloc(own, max_connections * sizeof(HttpIdle));
 	dlist_init(&pool->queued);
 	dlist_init(&pool->active);
 	dlist_init(&pool->done);
@@ -62,7 +65,7 @@ http_pool_create(MemoryContext context, int max_connections)
 	curl_multi_setopt(pool->multi, CURLMOPT_SOCKETDATA, pool);
 	curl_multi_setopt(pool->multi, CURLMOPT_TIMERFUNCTION, pool_on_timer);
 	curl_multi_setopt(pool->multi, CURLMOPT_TIMERDATA, pool);
-	curl_multi_setopt(pool->multi, CURLMOPT_PIPELINING, (long) CURLPIPE_NOTHING);
+	curl_multi_setopt(pool->multi, CURLMOPT_PIPELINING, (long) CURLPIPE_MULTIPLEX);
 	curl_multi_setopt(pool->multi, CURLMOPT_MAXCONNECTS, (long) max_connections);
 	curl_multi_setopt(pool->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS,
 					  (long) max_connections + ORPHAN_CONNECTIONS);
@@ -145,7 +148,7 @@ pool_release(void *arg)
 		}
 	}
 	for (int i = 0; i < pool->n_idle; i++)
-		curl_easy_cleanup(pool->idle[i]);
+		curl_easy_cleanup(pool->idle[i].easy);
 	curl_multi_cleanup(pool->multi);
 	http_sockets_free(pool);
 }
@@ -170,6 +173,8 @@ http_pool_submit(HttpPool *pool, HttpRequest *request)
 
 	transfer->timeout_ms = request->timeout_ms > 0 ? request->timeout_ms : http_timeout;
 	transfer->submitted_at = http_now();
+	transfer->transport = request->transport;
+	http_transport_profile(request, &transfer->profile);
 	transfer->pool = pool;
 	transfer->state = TRANSFER_QUEUED;
 	dlist_push_tail(&pool->queued, &transfer->node);
@@ -196,6 +201,36 @@ http_pool_in_flight(HttpPool *pool)
 	return pool->n_queued + pool->n_active + pool->n_done;
 }
 
+/*
+ * A handle for this transfer: one of those at rest, preferably one that is
+ * configured for it already, else a new one.  False: out of memory.
+ */
+bool
+http_pool_give_easy(HttpPool *pool, HttpTransfer *transfer)
+{
+	HttpIdle	given = {NULL};
+
+	for (int i = pool->n_idle - 1; i >= 0 && i >= pool->n_idle - IDLE_LOOKS; i--)
+	{
+		given = pool->idle[i];
+		if (memcmp(&given.profile, &transfer->profile, sizeof(HttpProfile)) == 0)
+		{
+			pool->idle[i] = pool->idle[--pool->n_idle];
+			transfer->easy = given.easy;
+			return true;
+		}
+	}
+	if (pool->n_idle > 0)
+	{
+		given = pool->idle[--pool->n_idle];
+		curl_easy_reset(given.easy);
+	}
+	else
+		given.easy = curl_easy_init();
+	transfer->easy = given.easy;
+	return transfer->easy != NULL && http_easy_configure(transfer->easy, transfer);
+}
+
 /* Takes the handle, if there is one, out of libcurl's hands; keep: for the next request. */
 void
 http_pool_take_easy(HttpPool *pool, HttpTransfer *transfer, bool keep)
@@ -206,8 +241,13 @@ http_pool_take_easy(HttpPool *pool, HttpTransfer *transfer, bool keep)
 		return;
 	transfer->easy = NULL;
 	curl_multi_remove_handle(pool->multi, easy);
-	if (keep && pool->n_idle < pool->max_connections)
-		pool->idle[pool->n_idle++] = easy;
+	if (transfer->profile.http2)
+		curl_easy_setopt(easy, CURLOPT_PRIVATE, NULL);	/* for on_debug() */
+	if (keep && !transfer->fresh && pool->n_idle < pool->max_connections)
+	{
+		pool->idle[pool->n_idle].easy = easy;
+		pool->idle[pool->n_idle++].profile = transfer->profile;
+	}
 	else
 		curl_easy_cleanup(easy);
 }
@@ -234,6 +274,7 @@ http_pool_detach(HttpPool *pool, HttpTransfer *transfer)
 	orphan->state = TRANSFER_ORPHAN;
 	orphan->pool = pool;
 	orphan->easy = transfer->easy;
+	orphan->profile = transfer->profile;
 	orphan->headers = transfer->headers;
 	transfer->easy = NULL;
 	transfer->headers = NULL;

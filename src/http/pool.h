@@ -25,6 +25,29 @@ typedef enum HttpOutcome
 
 typedef struct HttpPool HttpPool;
 
+/*
+ * How a target is reached, besides its URL.  Requests that differ in any of
+ * it never share a connection.  All of it stays as it is until the last request
+ * with it is done.
+ */
+typedef struct HttpDigest
+{
+	uint8		bytes[16];
+} HttpDigest;
+
+typedef struct HttpTransport
+{
+	const char *ca_file;		/* PEM, instead of the system's authorities; NULL: those */
+	const char *identity;		/* PEM of our certificate and its key; NULL: none */
+	const char *proxy;			/* its URL; NULL: directly */
+	const char *proxy_user;		/* NULL: none */
+	const char *proxy_password;
+	bool		http2;			/* where the server offers it */
+
+	const struct HttpUrl *proxy_url;	/* these are of http_transport_seal() */
+	HttpDigest	digest;
+} HttpTransport;
+
 typedef struct HttpRequest
 {
 	/* set by http_request_create() and its friends, before submitting */
@@ -34,6 +57,8 @@ typedef struct HttpRequest
 	size_t		body_len;
 	int			timeout_ms;		/* 0: activate.http_timeout */
 	size_t		max_body;		/* response bytes accepted; default 16 MB */
+	bool		unpack;			/* the answer may come compressed; max_body is of what it unpacks to */
+	const HttpTransport *transport; /* NULL: libcurl's defaults */
 	void	   *owner;			/* the caller's, untouched */
 
 	/* valid once the request came back from http_pool_next() */
@@ -64,6 +89,16 @@ extern HttpRequest *http_request_create(MemoryContext context, const char *metho
 
 /* Refuses CR, LF and NUL in name or value (22023). */
 extern void http_request_header(HttpRequest *request, const char *name, const char *value);
+
+/*
+ * Puts the body into gzip, if that makes it shorter, and says so in a header.
+ * Does nothing where the library was built without zlib.
+ */
+extern void http_request_compress(HttpRequest *request);
+extern bool http_can_compress(void);
+
+/* Completes a transport whose other members are filled; 22023 if its proxy is no URL. */
+extern void http_transport_seal(HttpTransport *transport);
 
 /* Is it a token of RFC 9110; is it one that frames the message or belongs to the connection, so that only we write it? */
 extern bool http_header_is_name(const char *name);
@@ -104,11 +139,11 @@ extern void http_perform(HttpRequest *request);
 extern char *http_answer_header(const HttpRequest *request, const char *name);
 
 /*
- * May this host be contacted at all by name?  Reports an ERROR
- * (ERRCODE_ACTIVATE_FORBIDDEN_HOST) with the hint activate.allowed_hosts if
- * not: for declarations and sessions.  Resolved addresses are checked again
- * at each connect.
+ * May this host be contacted at all by name, and through this proxy (NULL:
+ * none)?  Reports an ERROR (ERRCODE_ACTIVATE_FORBIDDEN_HOST) with the hint
+ * activate.allowed_hosts if not: for declarations and sessions.  Resolved
+ * addresses are checked again at each connect.
  */
-extern void http_check_url(const char *url);
+extern void http_check_url(const char *url, const char *proxy);
 
 #endif							/* ACTIVATE_POOL_H */

@@ -40,7 +40,8 @@ static void sockets_rebuild(HttpPool *pool);
 static void sockets_count_fds(HttpPool *pool);
 
 curl_socket_t
-http_sockets_open(HttpPool *pool, const struct curl_sockaddr *address)
+http_sockets_open(HttpPool *pool, const struct curl_sockaddr *address, const HttpAddress *peer,
+				  const HttpDigest *opened_for)
 {
 	int			fd = socket(address->family, address->socktype, address->protocol);
 
@@ -54,16 +55,38 @@ http_sockets_open(HttpPool *pool, const struct curl_sockaddr *address)
 
 	/* What had this number before is gone, told or not. */
 	sockets_forget(pool, fd);
+	pool->sockets[fd].peer = *peer;
+	pool->sockets[fd].opened_for = *opened_for;
 	return fd;
 }
 
 /* The connection stands: it may rest in the set. */
 void
-http_sockets_keep(HttpPool *pool, curl_socket_t fd)
+http_sockets_keep(HttpPool *pool, curl_socket_t fd, int local_port)
 {
 	if (!pool->sockets[fd].kept)
 		pool->kept_sockets++;
 	pool->sockets[fd].kept = true;
+	pool->sockets[fd].local_port = local_port;
+}
+
+/*
+ * Was the connection with these ends opened for that transport?  Which socket
+ * a handle has come to by reuse, libcurl does not tell.
+ */
+bool
+http_sockets_opened_for(const HttpPool *pool, const HttpAddress *peer, int local_port,
+						const HttpDigest *opened_for)
+{
+	for (int fd = 0; fd < pool->n_sockets; fd++)
+	{
+		const HttpSocket *sock = &pool->sockets[fd];
+
+		if (sock->kept && sock->local_port == local_port &&
+			memcmp(&sock->peer, peer, sizeof(HttpAddress)) == 0)
+			return memcmp(&sock->opened_for, opened_for, sizeof(HttpDigest)) == 0;
+	}
+	return false;
 }
 
 /* CURLOPT_CLOSESOCKETFUNCTION */

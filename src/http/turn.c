@@ -37,6 +37,7 @@ typedef struct ReadySocket
 static void turn_work(HttpPool *pool, const ReadySocket *ready, int n_ready);
 static void turn_start_queued(HttpPool *pool);
 static void turn_start(HttpPool *pool, HttpTransfer *transfer);
+static bool turn_check(HttpTransfer *transfer);
 static void turn_collect(HttpPool *pool);
 static void turn_expire(HttpPool *pool, int64 now);
 static long turn_wait_ms(HttpPool *pool, long timeout_ms);
@@ -119,33 +120,15 @@ turn_start_queued(HttpPool *pool)
 static void
 turn_start(HttpPool *pool, HttpTransfer *transfer)
 {
-	HttpRequest *request = transfer->request;
-	const char *problem = NULL;
-	const char *hint;
-	const char *forbidden;
-
 	transfer->state = TRANSFER_ACTIVE;
 	dlist_push_tail(&pool->active, &transfer->node);
 	pool->n_active++;
-
-	/* The caller may have put another text in place of the one that was checked. */
-	if (transfer->parsed != request->url &&
-		http_url_parse(request->url, &transfer->url, &problem, &hint))
-		transfer->parsed = request->url;
-	forbidden = problem ? NULL : http_forbidden_url(&transfer->url);
-	if (problem != NULL || forbidden != NULL)
+	if (!turn_check(transfer))
 	{
-		if (problem != NULL)
-			http_outcome(transfer, HTTP_FORBIDDEN, "URL of the request is not valid: %s", problem);
-		else
-			http_outcome(transfer, HTTP_FORBIDDEN, "host \"%s\" may not be contacted: %s",
-						 transfer->url.host, forbidden);
 		turn_finished(pool, transfer);
 		return;
 	}
-
-	transfer->easy = pool->n_idle > 0 ? pool->idle[--pool->n_idle] : http_easy_create(pool);
-	if (transfer->easy == NULL || !http_easy_prepare(transfer) ||
+	if (!http_pool_give_easy(pool, transfer) || !http_easy_prepare(transfer) ||
 		curl_multi_add_handle(pool->multi, transfer->easy) != CURLM_OK)
 	{
 		http_outcome(transfer, HTTP_NO_CONNECTION, "out of memory while starting a request");
@@ -155,6 +138,47 @@ turn_start(HttpPool *pool, HttpTransfer *transfer)
 	}
 	transfer->deadline = http_now() + transfer->timeout_ms * INT64CONST(1000);
 	pool->next_deadline = Min(pool->next_deadline, transfer->deadline);
+}
+
+/* May it go where it wants to?  Else it has its outcome. */
+static bool
+turn_check(HttpTransfer *transfer)
+{
+	HttpRequest *request = transfer->request;
+	const HttpUrl *proxy = transfer->transport ? transfer->transport->proxy_url : NULL;
+	const char *problem;
+	const char *hint;
+	const char *forbidden;
+	bool		by_proxy;
+
+	/* The caller may have put another text in place of the one that was checked. */
+	if (transfer->parsed != request->url)
+	{
+		if (!http_url_parse(request->url, &transfer->url, &problem, &hint))
+		{
+			http_outcome(transfer, HTTP_FORBIDDEN, "URL of the request is not valid: %s", problem);
+			return false;
+		}
+		transfer->parsed = request->url;
+	}
+	forbidden = http_forbidden_route(&transfer->url, proxy, &by_proxy);
+	if (forbidden != NULL)
+		http_outcome(transfer, HTTP_FORBIDDEN, "%s \"%s\" may not be contacted: %s", by_proxy ? "proxy" : "host",
+					 by_proxy ? proxy->host : transfer->url.host, forbidden);
+	return forbidden == NULL;
+}
+
+/* Once more over a connection of its own, as nothing was sent: the one it had was dead, or another target's. */
+static bool
+turn_start_fresh(HttpPool *pool, HttpTransfer *transfer)
+{
+	if (!transfer->again || transfer->fresh)
+		return false;
+	transfer->again = false;
+	transfer->fresh = true;
+	curl_multi_remove_handle(pool->multi, transfer->easy);
+	return curl_easy_setopt(transfer->easy, CURLOPT_FRESH_CONNECT, 1L) == CURLE_OK &&
+		curl_multi_add_handle(pool->multi, transfer->easy) == CURLM_OK;
 }
 
 static void
@@ -179,7 +203,9 @@ turn_collect(HttpPool *pool)
 			free(transfer);
 			continue;
 		}
-		http_easy_judge(transfer, code);
+		if (turn_start_fresh(pool, transfer))
+			continue;
+		http_judge(transfer, code);
 		http_pool_take_easy(pool, transfer, true);
 		turn_finished(pool, transfer);
 	}

@@ -63,6 +63,7 @@ fetch_once(const RestSource *source, const char *url, MemoryContext context)
 	HttpRequest *request = http_request_create(context, connector->read.method, url);
 
 	request->max_body = FETCH_MAX_BODY;
+	request->unpack = true;
 	connector_add_headers(connector, request, NULL);
 	connector_authorize(request, source->auth);
 	http_perform(request);

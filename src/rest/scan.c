@@ -134,7 +134,7 @@ scan_begin(ForeignScanState *node, int eflags)
 
 	connector = connector_load(RelationGetRelid(relation), context);
 	scan_require_readable(connector, RelationGetRelid(relation));
-	http_check_url(connector->base_url);
+	http_check_url(connector->base_url, connector->proxy);
 
 	state = palloc0(sizeof(RestScan));
 	state->source.connector = connector;

@@ -206,7 +206,11 @@ rest_target_tables(const char *target, Oid server, Jsonb *options, bool present,
 		/* Compiled once, so that what is wrong with it is told now. */
 		relation = get_relname_relid(object->name, schema);
 		if (OidIsValid(relation))
-			http_check_url(connector_load(relation, CurrentMemoryContext)->base_url);
+		{
+			Connector  *connector = connector_load(relation, CurrentMemoryContext);
+
+			http_check_url(connector->base_url, connector->proxy);
+		}
 	}
 	if (objects == NIL)
 		ereport(NOTICE,

@@ -170,6 +170,7 @@ static void
 target_server(Target *target)
 {
 	ForeignServer *server = GetForeignServerByName(target->name, true);
+	char	   *proxy;
 	char	   *url;
 
 	if (server != NULL)
@@ -198,10 +199,11 @@ target_server(Target *target)
 
 	/* By hand a server may name any host, for a dump to be restored; here it is told at once. */
 	server = GetForeignServer(target->server);
+	proxy = target_option(server->options, "proxy");
 	if ((url = target_option(server->options, "base_url")) != NULL)
-		http_check_url(url);
+		http_check_url(url, proxy);
 	if ((url = target_option(server->options, "url")) != NULL)
-		http_check_url(url);
+		http_check_url(url, proxy);
 }
 
 /* Objects are added to those of before, one by one. */

@@ -23,7 +23,7 @@ sub flood
 
 sub whole { my ($socket, $body) = @_; return ActivateTest::Raw::reply($socket, '200 OK', $body, 'Content-Type: application/json'); }
 
-# 60 kB that would be 60 MB; as it is, it is no JSON
+# 60 kB that would be 60 MB, and less than that twice packed; who wrote did not ask for it, to those it is no JSON
 my $gzip = Compress::Zlib::memGzip('{"results": [{"status": 422}]}' . ' ' x 60_000_000);
 my %ways = (
 	huge_body       => sub { flood($_[0], "${json}Content-Length: 1073741824\r\n\r\n{\"data\": \"", 'x') },
@@ -36,6 +36,8 @@ my %ways = (
 	interim         => sub { flood($_[0], '', "HTTP/1.1 100 Continue\r\n\r\n") },
 	megabyte_header => sub { my ($s) = @_; print $s "${json}X-Long: " . ('x' x 1_000_000) . "\r\nContent-Length: 2\r\n\r\n{}" },
 	status_line     => sub { flood($_[0], 'HTTP/1.1 200 ', 'x') },
+	gzip_twice      => sub { ActivateTest::Raw::reply($_[0], '200 OK', Compress::Zlib::memGzip($gzip), 'Content-Type: application/json', 'Content-Encoding: gzip, gzip') },
+	gzip_broken     => sub { ActivateTest::Raw::reply($_[0], '200 OK', substr($gzip, 0, 30) . 'x' x 30_000, 'Content-Type: application/json', 'Content-Encoding: gzip') },
 	gzip            => sub { ActivateTest::Raw::reply($_[0], '200 OK', $gzip, 'Content-Type: application/json', 'Content-Encoding: gzip') },
 	drip            => sub { my ($s) = @_; print $s "${json}Content-Length: 1000\r\n\r\n"; select(undef, undef, undef, 0.1) while print $s ' ' },
 	depth           => sub { whole($_[0], '{"results": ' . ('[' x 1_000_000) . (']' x 1_000_000) . '}') },
@@ -68,7 +70,7 @@ sql('INSERT INTO item VALUES (1)');
 ok(delivered($node, 'well'), 'who answers well is served meanwhile');
 ok($node->poll_query_until('postgres', "SELECT count(*) = 0 FROM activate.outbox o WHERE NOT EXISTS (SELECT FROM activate.rejection r WHERE r.sync = o.sync)"), 'each other ends')
   or diag sql("SELECT s.name, o.last_error, o.attempts FROM activate.outbox o JOIN activate.sync s ON s.id = o.sync");
-is(sql("SELECT string_agg(s.name, ' ' ORDER BY s.name) FROM activate.sync s JOIN activate.receipt r ON r.sync = s.id WHERE r.outcome = 'delivered' AND s.name <> 'well'"), 'big_length gzip', 'only what is 2xx and says nothing of rows is taken for a success')
+is(sql("SELECT string_agg(s.name, ' ' ORDER BY s.name) FROM activate.sync s JOIN activate.receipt r ON r.sync = s.id WHERE r.outcome = 'delivered' AND s.name <> 'well'"), 'big_length gzip gzip_broken gzip_twice', 'only what is 2xx and says nothing of rows is taken for a success')
   or diag sql("SELECT s.name, r.outcome, r.code FROM activate.sync s JOIN activate.receipt r ON r.sync = s.id");
 is(sql("SELECT count(*) FROM activate.rejection WHERE length(reason) > 600 OR reason ~ '[[:cntrl:]]'"), '0', 'reasons are short and plain');
 
@@ -82,6 +84,8 @@ for my $way (sort keys %ways)
 	my ($code, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSELECT length(string_agg(id, ' ')) FROM read_$way.things");
 	like($err, qr/ERROR:  (AC001|AC003|AC005|54001): [^\n]{1,400}\n/, "$way: read");
 	cmp_ok(length $err, '<', 2000, 'a short error');
+	like($err, qr/is larger than 16777216 bytes/, 'what it unpacks to is cut off') if $way =~ /^gzip(_twice)?$/;
+	like($err, qr/could not be unpacked/, 'what cannot be unpacked is lost') if $way eq 'gzip_broken';
 }
 unlike(slurp_file($node->logfile), qr/PANIC|terminated by signal|out of memory/, 'nothing broke');
 
