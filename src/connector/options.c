@@ -44,6 +44,10 @@ static const Option options_webhook[] = {
 	{.name = "batch", .kind = OPTION_OURS},
 	{.name = "headers", .kind = OPTION_JSON, .part = DEFINITION_HEADERS},
 	{.name = "format", .kind = OPTION_OURS},
+	{.name = "rate", .kind = OPTION_JSON, .part = DEFINITION_RATE},
+	{.name = "concurrent", .kind = OPTION_JSON, .part = DEFINITION_CONCURRENT},
+	{.name = "quota", .kind = OPTION_JSON, .part = DEFINITION_QUOTA},
+	{.name = "throttle", .kind = OPTION_JSON, .part = DEFINITION_THROTTLE},
 	{.name = NULL}
 };
 
@@ -52,6 +56,10 @@ static const Option options_server[] = {
 	{.name = "base_url", .kind = OPTION_TEXT},
 	{.name = "headers", .kind = OPTION_JSON, .part = DEFINITION_HEADERS},
 	{.name = "objects", .kind = OPTION_JSON, .part = DEFINITION_OBJECTS},
+	{.name = "rate", .kind = OPTION_JSON, .part = DEFINITION_RATE},
+	{.name = "concurrent", .kind = OPTION_JSON, .part = DEFINITION_CONCURRENT},
+	{.name = "quota", .kind = OPTION_JSON, .part = DEFINITION_QUOTA},
+	{.name = "throttle", .kind = OPTION_JSON, .part = DEFINITION_THROTTLE},
 	{.name = NULL}
 };
 
@@ -268,6 +276,7 @@ static void
 server_check(List *options)
 {
 	const char *base_url = definition_option(options, "base_url");
+	Connector	ignored = {0};
 
 	if (definition_option(options, "connector") == NULL)
 		ereport(ERROR,
@@ -278,6 +287,7 @@ server_check(List *options)
 		webhook_check(options);
 	else if (base_url != NULL)
 		definition_check_url(base_url, "option \"base_url\"", false);
+	rate_compile(&ignored, definition_of_server(options), "options of the server");
 }
 
 static void

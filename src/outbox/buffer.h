@@ -43,8 +43,9 @@ extern void outbox_append_init(void);
 /* write.c: rows into activate._outbox, in the present subtransaction. */
 extern void outbox_write(const OutboxRow *rows, int n);
 
-/* read.c: what a pass has not read yet; "done" may be NULL.  Snapshots as text. */
-extern List *outbox_read(int64 sync, const char *done, const char *pass, uint64 after_xid, int64 after_id, int limit);
+/* read.c: what a pass has not read yet; "done" may be NULL.  Snapshots as text.  changes: see outbox_claim_changes(). */
+extern List *outbox_read(int64 sync, const char *done, const char *pass, uint64 after_xid, int64 after_id, int limit,
+						 bool changes);
 
 /* hooks.c */
 extern void outbox_hooks_init(void);
