@@ -1,15 +1,13 @@
 /*
  * claim.c
- *	  From the outbox to messages that are ready to be sent: claim, render,
+ *	  From the outbox to messages that are ready to be sent: take in, render,
  *	  look up what was sent, decide.  One short transaction per sync; nothing
  *	  here waits for the network.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/pg_type.h"
 #include "core/clock.h"
-#include "core/own.h"
 #include "deliver/engine.h"
 #include "deliver/merge.h"
 #include "utils/memutils.h"
@@ -29,9 +27,6 @@ typedef struct ClaimWork
 } ClaimWork;
 
 static void claim_work(void *arg);
-static void claim_intents(DeliverSync *sync);
-static bool claims_ahead(const DeliverSync *sync);
-static void claim_changes(DeliverSync *sync);
 static void render_fresh(ClaimWork *work);
 static bool render_entries(ClaimWork *work, DeliverEntry **entries, int n, Rendered *rendered);
 static bool *check_deletes(ClaimWork *work, DeliverEntry **entries, int n, const Rendered *rendered,
@@ -87,7 +82,7 @@ wants_turn(DeliverSync *sync, TimestampTz now)
 {
 	if (sync->broken || sync->rest_until > now)
 		return false;
-	if (sync->truncated || (sync->more && deliver_queue_window(sync) > 0) || claims_ahead(sync))
+	if (sync->truncated || deliver_intake_wanted(sync))
 		return true;
 	if (deliver_fresh_total(sync) == 0)
 		return false;
@@ -172,13 +167,10 @@ claim_work(void *arg)
 	ClaimWork  *work = arg;
 	DeliverSync *sync = work->sync;
 
-	if ((sync->more && deliver_queue_window(sync) > 0) || claims_ahead(sync))
+	if (deliver_intake_wanted(sync))
 	{
 		work->claiming = true;
-		if (sync->more && deliver_queue_window(sync) > 0)
-			claim_intents(sync);
-		if (claims_ahead(sync))
-			claim_changes(sync);
+		deliver_intake(sync);
 		work->claiming = false;
 		if (deliver_declare_outdated())
 			return;
@@ -187,90 +179,6 @@ claim_work(void *arg)
 		deliver_truncate_step(&work->held, sync);
 	else if (work->target_ready && renders_upto(sync) >= 0)
 		render_fresh(work);
-}
-
-/* Is it the first run since the declaration?  Looked up once per run. */
-static bool
-first_run(DeliverSync *sync, int64 run)
-{
-	Oid			types[2] = {INT8OID, INT8OID};
-	Datum		values[2] = {Int64GetDatum(sync->id), Int64GetDatum(run)};
-
-	if (sync->run == run)
-		return sync->run_is_first;
-	sync->run_is_first = DatumGetBool(own_value(
-		"SELECT NOT EXISTS (SELECT FROM activate.run r JOIN activate.sync s ON s.id = r.sync"
-		" WHERE r.sync = $1 AND r.id < $2 AND r.status IN ('succeeded', 'held') AND r.finished_at >= s.declared_at)",
-		2, types, values, NULL, NULL));
-	sync->run = run;
-	return sync->run_is_first;
-}
-
-/* How urgent it is: what a trigger or a statement did, what a run found, what a run sends all at once. */
-static QuotaClass
-class_of(DeliverSync *sync, const OutboxIntent *intent)
-{
-	if (sync->declaration->has_class)
-		return sync->declaration->class;
-	if (intent->run == 0)
-		return intent->forced ? QUOTA_NORMAL : QUOTA_INTERACTIVE;
-	return intent->forced || first_run(sync, intent->run) ? QUOTA_BACKFILL : QUOTA_NORMAL;
-}
-
-static void
-take_intents(DeliverSync *sync, List *intents)
-{
-	ListCell   *cell;
-
-	foreach(cell, intents)
-	{
-		OutboxIntent *intent = lfirst(cell);
-
-		if (intent->op == OUTBOX_TRUNCATE)
-			sync->truncated = true;
-		else
-			deliver_queue_add(sync, intent, class_of(sync, intent));
-	}
-}
-
-static void
-claim_intents(DeliverSync *sync)
-{
-	int			limit = Min(deliver_queue_window(sync), DELIVER_WINDOW);
-	List	   *intents = outbox_claim(sync->id, &sync->cursor, limit, CurrentMemoryContext);
-
-	take_intents(sync, intents);
-	sync->more = list_length(intents) == limit;
-	if (!sync->more)
-	{
-		/* nothing to be ahead of */
-		sync->news = false;
-		outbox_cursor_reset(&sync->ahead);
-	}
-}
-
-/*
- * Changes that have come behind what runs have enqueued need not wait for it.
- * Of append each event counts, in order; where all intents are of one class none
- * is in a hurry.
- */
-static bool
-claims_ahead(const DeliverSync *sync)
-{
-	const DeliverDeclaration *declaration = sync->declaration;
-
-	return sync->news && sync->more && declaration != NULL && declaration->sync->capture == CAPTURE_TRIGGER &&
-		declaration->sync->mode != SYNC_APPEND && !declaration->has_class && deliver_queue_window_ahead(sync) > 0;
-}
-
-static void
-claim_changes(DeliverSync *sync)
-{
-	int			limit = deliver_queue_window_ahead(sync);
-	List	   *intents = outbox_claim_changes(sync->id, &sync->ahead, &sync->cursor, limit, CurrentMemoryContext);
-
-	take_intents(sync, intents);
-	sync->news = list_length(intents) == limit;
 }
 
 /* An intent that brings its content, or needs none. */

@@ -390,6 +390,10 @@ extern int	deliver_ready_total(const DeliverSync *sync);
 extern int	deliver_operation(const DeliverSync *sync, OutboxOp op);
 extern int	deliver_sync_batch(const DeliverSync *sync, OutboxOp op);
 
+/* intake.c */
+extern bool deliver_intake_wanted(const DeliverSync *sync);
+extern void deliver_intake(DeliverSync *sync);
+
 /* claim.c */
 extern bool deliver_claim(TimestampTz now);
 extern bool deliver_sync_may_grow(const DeliverSync *sync, QuotaClass class, TimestampTz now);
