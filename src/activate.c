@@ -10,6 +10,7 @@
 #include "http/pool.h"
 #include "miscadmin.h"
 #include "outbox/outbox.h"
+#include "quota/quota.h"
 #include "schedule/schedule.h"
 #include "utils/guc.h"
 
@@ -31,6 +32,7 @@ _PG_init(void)
 	if (process_shared_preload_libraries_in_progress && !IsBinaryUpgrade)
 	{
 		shared_init();
+		quota_init();
 		schedule_init();
 	}
 }

@@ -8,18 +8,13 @@
  */
 #include "postgres.h"
 
-#include <curl/curl.h>
-
 #include "connector/definition.h"
-#include "core/clock.h"
 #include "core/mem.h"
 #include "mb/pg_wchar.h"
 #include "utils/memutils.h"
-#include "utils/timestamp.h"
 
 #define ANSWER_REASON_BYTES	500
 #define ANSWER_ID_BYTES		1000
-#define ANSWER_MAX_WAIT_MS	INT64CONST(86400000)
 
 /* What one verdict needs to know besides the status. */
 typedef struct AnswerCall
@@ -29,53 +24,10 @@ typedef struct AnswerCall
 	const ConnectorRow *rows;
 	RowAnswer  *answers;
 	int			n;
-	bool		told_when;		/* there was a Retry-After */
+	bool		throttled;		/* as a whole, in whatever way */
+	bool		told_when;		/* and until when */
 	bool		own_words;		/* webhook: a receiver of our own protocol */
 } AnswerCall;
-
-int64
-connector_retry_after(const HttpRequest *request)
-{
-	char	   *value = http_answer_header(request, "Retry-After");
-	int64		ms;
-
-	if (value == NULL)
-		return -1;
-	if (*value != '\0' && strspn(value, "0123456789") == strlen(value))
-		ms = strlen(value) > 9 ? ANSWER_MAX_WAIT_MS : strtol(value, NULL, 10) * INT64CONST(1000);
-	else
-	{
-		time_t		date = curl_getdate(value, NULL);
-
-		if (date < 0)
-			ms = -1;
-		else
-			ms = Max((time_t_to_timestamptz(date) - clock_now()) / 1000, 0);
-	}
-	pfree(value);
-	return Min(ms, ANSWER_MAX_WAIT_MS);
-}
-
-/* Calls that are left, under the names that most APIs give it; -1: not said. */
-int64
-connector_quota(const HttpRequest *request)
-{
-	static const char *const names[] = {"RateLimit-Remaining", "X-RateLimit-Remaining", "X-Rate-Limit-Remaining"};
-
-	for (int i = 0; i < lengthof(names); i++)
-	{
-		char	   *value = http_answer_header(request, names[i]);
-		int64		left = -1;
-
-		if (value == NULL)
-			continue;
-		if (*value != '\0' && strlen(value) <= 18 && strspn(value, "0123456789") == strlen(value))
-			left = strtoll(value, NULL, 10);
-		pfree(value);
-		return left;
-	}
-	return -1;
-}
 
 /*
  * A stranger's text for our tables: no control characters, valid in the
@@ -295,7 +247,7 @@ answer_response(const AnswerCall *call, const HttpRequest *request)
 												ALLOCSET_SMALL_SIZES);
 	Reader	   *reader = reader_open(request->answer, request->answer_len);
 	int			status = (int) request->status;
-	AnswerClass class = answer_class(call, status, false);
+	AnswerClass class = call->throttled ? ANSWER_THROTTLED : answer_class(call, status, false);
 
 	if (reader == NULL)
 		return answer_all(call, ANSWER_AMBIGUOUS, status, "out of memory while reading the answer");
@@ -330,7 +282,7 @@ connector_answer(const Connector *connector, const ConnectorAuth *auth,
 	switch (request->outcome)
 	{
 		case HTTP_ANSWERED:
-			*retry_after_ms = connector_retry_after(request);
+			call.throttled = connector_throttled(connector, request, retry_after_ms);
 			call.told_when = *retry_after_ms >= 0;
 			return answer_response(&call, request);
 		case HTTP_FORBIDDEN:

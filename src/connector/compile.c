@@ -163,6 +163,7 @@ compile_read(Connector *connector, const JsonbValue *object, const char *subject
 	JsonbValue	part;
 
 	read->method = pstrdup("GET");
+	read->cost = 1;
 	if (!definition_get_in(object, "read", &from))
 	{
 		/* what has a path can be read, unless "read" is false */
@@ -181,6 +182,7 @@ compile_read(Connector *connector, const JsonbValue *object, const char *subject
 	if (definition_text(&from, "method") != NULL)
 		read->method = definition_text(&from, "method");
 	read->records = definition_text(&from, "records");
+	read->cost = definition_int(&from, "cost", 1);
 	if (definition_get_in(&from, "query", &part))
 	{
 		int			n;
@@ -344,6 +346,7 @@ compile_operation(Connector *connector, ConnectorWrite *write, OutboxOp op, cons
 	write->idempotent = definition_bool(&operation, "idempotent",
 										op == OUTBOX_UPSERT || op == OUTBOX_DELETE ||
 										strcmp(write->method, "PUT") == 0);
+	write->cost = definition_int(&operation, "cost", 1);
 	compile_answer(write, connector, object, &operation, where, subject);
 }
 
@@ -401,4 +404,5 @@ definition_compile(Connector *connector, Jsonb *definition, Jsonb *object, const
 		compile_operation(connector, &connector->delete, OUTBOX_DELETE, "DELETE", &from, &operations, subject);
 	}
 	compile_headers(connector, definition, subject);
+	rate_compile(connector, definition, subject);
 }

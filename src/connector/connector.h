@@ -13,6 +13,7 @@
 #include "connector/reader.h"
 #include "http/pool.h"
 #include "outbox/outbox.h"
+#include "quota/quota.h"
 #include "template/template.h"
 
 /* Where the secret goes; from the user mapping's option "secret". */
@@ -53,6 +54,7 @@ typedef struct ConnectorRead
 	char	   *size_param;
 	int			size;			/* rows per page; 0: not told */
 	int			first;			/* number of the first page */
+	int			cost;			/* of a call, in calls of the rate */
 } ConnectorRead;
 
 typedef struct ConnectorWrite
@@ -64,6 +66,7 @@ typedef struct ConnectorWrite
 	char	   *envelope;		/* batch > 1: path of the array of rows; "": the bare array */
 	bool		no_body;
 	bool		idempotent;		/* repeating it is harmless */
+	int			cost;			/* of a call, in calls of the rate */
 	ConnectorAnswer answer;
 } ConnectorWrite;
 
@@ -74,6 +77,26 @@ typedef enum ConnectorFormat
 	FORMAT_CHANGE,				/* webhook: SEMANTICS 5 */
 	FORMAT_ROW					/* webhook: the bare row */
 } ConnectorFormat;
+
+/* Headers in which an API says what is left of a budget; NULL: it does not. */
+typedef struct ConnectorQuota
+{
+	const char *remaining;		/* calls left */
+	const char *used;			/* calls used, or used/limit */
+	const char *limit;
+	const char *reset;			/* seconds, seconds or milliseconds since 1970, or a date */
+	int64		per_us;			/* how long it holds where reset does not say; 0: a second */
+} ConnectorQuota;
+
+/* How an API asks to wait, besides by 429 and Retry-After. */
+typedef struct ConnectorThrottle
+{
+	char	   *code;			/* path, in an answer, of a code or of the name of a policy; NULL: none */
+	int			ncodes;
+	char	  **codes;			/* those that ask to wait ... */
+	int64	   *code_us;		/* ... so long, if no header says more */
+	int64		wait_us;		/* if nothing says how long; 0: by backoff */
+} ConnectorThrottle;
 
 typedef struct Connector
 {
@@ -93,6 +116,11 @@ typedef struct Connector
 	TemplateColumn *columns;
 	int			nkeys;
 	char	  **key;			/* target columns */
+	QuotaRate	rate;
+	int			concurrent;		/* calls at once at most; 0: no limit */
+	ConnectorThrottle throttle;
+	int			nquotas;		/* 0: the headers that most APIs use */
+	ConnectorQuota quotas[QUOTA_TOLD];
 	ConnectorRead read;
 	ConnectorWrite insert;
 	ConnectorWrite update;
@@ -105,6 +133,9 @@ extern Connector *connector_load(Oid foreign_table, MemoryContext context);
 
 /* The mapping of a role (else public) and its secret; files are read here.  Needs a transaction. */
 extern ConnectorAuth *connector_auth(Oid server, Oid userid, MemoryContext context);
+
+/* Whose mapping that is: the role, or InvalidOid for public. */
+extern Oid	connector_mapping(Oid server, Oid userid);
 
 /* The operation's entry, or NULL if the object cannot do it. */
 extern const ConnectorWrite *connector_write(const Connector *connector, OutboxOp op);
@@ -217,8 +248,11 @@ extern void connector_check_options(List *options, Oid catalog);
 /* Retry-After of an answer in ms, at most a day; -1 if not told. */
 extern int64 connector_retry_after(const HttpRequest *request);
 
-/* Calls that are left, as the answer says; -1: it does not. */
-extern int64 connector_quota(const HttpRequest *request);
+/* Does the answer ask to wait?  wait_ms: how long, at most a day, -1 if not told; else as above. */
+extern bool connector_throttled(const Connector *connector, const HttpRequest *request, int64 *wait_ms);
+
+/* What the answer says of calls that are left: told[QUOTA_TOLD]; false: nothing. */
+extern bool connector_quota(const Connector *connector, const HttpRequest *request, QuotaTold *told);
 
 /* Is this foreign table one of ours?  Its server, or InvalidOid. */
 extern Oid	connector_server_of(Oid relation);

@@ -9,6 +9,9 @@
 
 /* Largest "batch": what one call may hold in memory, request and answer. */
 #define DEFINITION_MAX_BATCH	10000
+/* Largest limit of "rate", and "cost". */
+#define RATE_MAX_CALLS	1000000000
+#define RATE_MAX_CONCURRENT	1000
 
 /* vocabulary.c: which members there are and what they hold */
 typedef enum DefinitionPart
@@ -16,6 +19,10 @@ typedef enum DefinitionPart
 	DEFINITION_WHOLE,			/* name, description, base_url, headers, objects */
 	DEFINITION_OBJECT,
 	DEFINITION_HEADERS,
+	DEFINITION_RATE,
+	DEFINITION_QUOTA,
+	DEFINITION_THROTTLE,
+	DEFINITION_CONCURRENT,
 	DEFINITION_OBJECTS,
 	DEFINITION_READ,
 	DEFINITION_WRITE,
@@ -72,6 +79,10 @@ extern void definition_check_url_path(const char *path, const char *subject);
 /* transport.c: how an API is reached, by the options of its server and the secret */
 extern void definition_check_transport(List *options);
 extern const HttpTransport *definition_transport(Oid server, const ConnectorAuth *auth);
+
+/* rate.c: rate and quota of a checked definition; a period in microseconds, false if it is none */
+extern void rate_compile(Connector *connector, Jsonb *definition, const char *subject);
+extern bool rate_period(const char *text, int64 *us);
 
 /* secret.c: names under which secrets travel */
 extern bool secret_header_name(const char *name);

@@ -48,6 +48,10 @@ static const Option options_webhook[] = {
 	{.name = "proxy", .kind = OPTION_OURS},
 	{.name = "http_version", .kind = OPTION_OURS},
 	{.name = "compress", .kind = OPTION_OURS},
+	{.name = "rate", .kind = OPTION_JSON, .part = DEFINITION_RATE},
+	{.name = "concurrent", .kind = OPTION_JSON, .part = DEFINITION_CONCURRENT},
+	{.name = "quota", .kind = OPTION_JSON, .part = DEFINITION_QUOTA},
+	{.name = "throttle", .kind = OPTION_JSON, .part = DEFINITION_THROTTLE},
 	{.name = NULL}
 };
 
@@ -60,6 +64,10 @@ static const Option options_server[] = {
 	{.name = "proxy", .kind = OPTION_OURS},
 	{.name = "http_version", .kind = OPTION_OURS},
 	{.name = "compress", .kind = OPTION_OURS},
+	{.name = "rate", .kind = OPTION_JSON, .part = DEFINITION_RATE},
+	{.name = "concurrent", .kind = OPTION_JSON, .part = DEFINITION_CONCURRENT},
+	{.name = "quota", .kind = OPTION_JSON, .part = DEFINITION_QUOTA},
+	{.name = "throttle", .kind = OPTION_JSON, .part = DEFINITION_THROTTLE},
 	{.name = NULL}
 };
 
@@ -278,6 +286,7 @@ server_check(List *options)
 	static const char *const versions[] = {"1.1", "2", NULL};
 	static const char *const compressions[] = {"gzip", NULL};
 	const char *base_url = definition_option(options, "base_url");
+	Connector	ignored = {0};
 
 	if (definition_option(options, "connector") == NULL)
 		ereport(ERROR,
@@ -291,6 +300,7 @@ server_check(List *options)
 	option_check_choice(options, "http_version", versions);
 	option_check_choice(options, "compress", compressions);
 	definition_check_transport(options);
+	rate_compile(&ignored, definition_of_server(options), "options of the server");
 }
 
 static void

@@ -333,3 +333,9 @@ reader_rows(const Reader *reader, const ConnectorAnswer *answer,
 		rows[i].mentioned = true;
 	return result;
 }
+
+const char *
+reader_text_at(const Reader *reader, const char *path)
+{
+	return reader->root ? reader_text(reader_at(reader->root, path)) : NULL;
+}

@@ -65,6 +65,9 @@ extern void reader_close(Reader *reader);
 extern ReaderResult reader_rows(const Reader *reader, const ConnectorAnswer *answer,
 								const char *const *keys, int n, ReaderRow *rows);
 
+/* The scalar at path; NULL: there is none. */
+extern const char *reader_text_at(const Reader *reader, const char *path);
+
 /* Why the call as a whole failed: at path, else where APIs usually say it.  NULL: not said. */
 extern const char *reader_reason(const Reader *reader, const char *path);
 

@@ -418,6 +418,15 @@ secret_mapping(Oid server, Oid userid, Oid *found)
 	return list;
 }
 
+Oid
+connector_mapping(Oid server, Oid userid)
+{
+	Oid			found;
+
+	(void) secret_mapping(server, userid, &found);
+	return found;
+}
+
 ConnectorAuth *
 connector_auth(Oid server, Oid userid, MemoryContext context)
 {

@@ -30,7 +30,10 @@ typedef enum RuleKind
 	RULE_MEMBERS,				/* an object of members */
 	RULE_MAP,					/* an object of names of the user's, each of members */
 	RULE_COLUMNS,
-	RULE_READ					/* members, or false */
+	RULE_READ,					/* members, or false */
+	RULE_LIST,					/* an array of at most so many, each of members */
+	RULE_PERIOD,				/* text of an interval */
+	RULE_PERIODS				/* an object of names of the user's, each of an interval */
 } RuleKind;
 
 typedef struct Rule
@@ -76,6 +79,7 @@ static const Rule rules_operation[] = {
 	{.name = "envelope", .kind = RULE_PATH},
 	{.name = "body", .kind = RULE_CHOICE, .choices = bodies},
 	{.name = "idempotent", .kind = RULE_BOOL},
+	{.name = "cost", .kind = RULE_COUNT, .most = RATE_MAX_CALLS},
 	{.name = "answer", .kind = RULE_MEMBERS, .members = rules_answer},
 	{.name = NULL}
 };
@@ -103,6 +107,7 @@ static const Rule rules_read[] = {
 	{.name = "path", .kind = RULE_URL_PATH},
 	{.name = "query", .kind = RULE_QUERY},
 	{.name = "records", .kind = RULE_PATH},
+	{.name = "cost", .kind = RULE_COUNT, .most = RATE_MAX_CALLS},
 	{.name = "page", .kind = RULE_MEMBERS, .members = rules_page},
 	{.name = NULL}
 };
@@ -124,11 +129,37 @@ static const Rule rules_object[] = {
 	{.name = NULL}
 };
 
+static const Rule rules_limit[] = {
+	{.name = "calls", .kind = RULE_COUNT, .most = RATE_MAX_CALLS},
+	{.name = "per", .kind = RULE_PERIOD},
+	{.name = NULL}
+};
+
+static const Rule rules_quota[] = {
+	{.name = "remaining", .kind = RULE_TEXT},
+	{.name = "limit", .kind = RULE_TEXT},
+	{.name = "used", .kind = RULE_TEXT},
+	{.name = "reset", .kind = RULE_TEXT},
+	{.name = "per", .kind = RULE_PERIOD},
+	{.name = NULL}
+};
+
+static const Rule rules_throttle[] = {
+	{.name = "code", .kind = RULE_PATH},
+	{.name = "codes", .kind = RULE_PERIODS},
+	{.name = "wait", .kind = RULE_PERIOD},
+	{.name = NULL}
+};
+
 static const Rule rules_whole[] = {
 	{.name = "name", .kind = RULE_TEXT},
 	{.name = "description", .kind = RULE_TEXT},
 	{.name = "base_url", .kind = RULE_URL},
 	{.name = "headers", .kind = RULE_HEADERS},
+	{.name = "rate", .kind = RULE_LIST, .members = rules_limit, .most = QUOTA_LIMITS},
+	{.name = "concurrent", .kind = RULE_COUNT, .most = RATE_MAX_CONCURRENT},
+	{.name = "quota", .kind = RULE_LIST, .members = rules_quota, .most = QUOTA_TOLD},
+	{.name = "throttle", .kind = RULE_MEMBERS, .members = rules_throttle},
 	{.name = "objects", .kind = RULE_MAP, .members = rules_object},
 	{.name = NULL}
 };
@@ -137,11 +168,17 @@ static const Rule rule_parts[] = {
 	[DEFINITION_WHOLE] = {.name = "definition", .kind = RULE_MEMBERS, .members = rules_whole},
 	[DEFINITION_OBJECT] = {.name = "object", .kind = RULE_MEMBERS, .members = rules_object},
 	[DEFINITION_HEADERS] = {.name = "headers", .kind = RULE_HEADERS},
+	[DEFINITION_RATE] = {.name = "rate", .kind = RULE_LIST, .members = rules_limit, .most = QUOTA_LIMITS},
+	[DEFINITION_QUOTA] = {.name = "quota", .kind = RULE_LIST, .members = rules_quota, .most = QUOTA_TOLD},
+	[DEFINITION_THROTTLE] = {.name = "throttle", .kind = RULE_MEMBERS, .members = rules_throttle},
+	[DEFINITION_CONCURRENT] = {.name = "concurrent", .kind = RULE_COUNT, .most = RATE_MAX_CONCURRENT},
 	[DEFINITION_OBJECTS] = {.name = "objects", .kind = RULE_MAP, .members = rules_object},
 	[DEFINITION_READ] = {.name = "read", .kind = RULE_READ, .members = rules_read},
 	[DEFINITION_WRITE] = {.name = "write", .kind = RULE_MEMBERS, .members = rules_write},
 	[DEFINITION_ANSWER] = {.name = "answer", .kind = RULE_MEMBERS, .members = rules_answer}
 };
+
+static const Rule rule_period = {.kind = RULE_PERIOD};
 
 static void rule_check(const Rule *rule, const JsonbValue *value, RulePlace place);
 
@@ -356,6 +393,22 @@ rule_check_number(const Rule *rule, const JsonbValue *value, RulePlace place)
 }
 
 static void
+rule_check_list(const Rule *rule, const JsonbValue *value, RulePlace place)
+{
+	char	   *expected = psprintf("an array of at most %d objects", rule->most);
+	int			n = 0;
+	DefinitionMember *elements = NULL;
+
+	if (value->type == jbvBinary && JsonContainerIsArray(value->val.binary.data) &&
+		!JsonContainerIsScalar(value->val.binary.data))
+		elements = definition_members(value, &n);
+	if (elements == NULL || n > rule->most)
+		rule_fail(place, expected, NULL);
+	for (int i = 0; i < n; i++)
+		rule_check_members(rule->members, &elements[i].value, place_under(place, psprintf("%d", i)));
+}
+
+static void
 rule_check_text(const Rule *rule, const JsonbValue *value, RulePlace place)
 {
 	char	   *text;
@@ -382,6 +435,10 @@ rule_check_text(const Rule *rule, const JsonbValue *value, RulePlace place)
 		case RULE_TEMPLATE:
 			definition_check_url_path(text, psprintf("%s: \"%s\"", place.subject, place.where));
 			(void) template_names(text);
+			break;
+		case RULE_PERIOD:
+			if (!rate_period(text, NULL))
+				rule_fail(place, "an interval of a second to a month", "Write \"10s\", \"1 minute\" or \"1 day\".");
 			break;
 		default:
 			break;
@@ -415,6 +472,14 @@ rule_check(const Rule *rule, const JsonbValue *value, RulePlace place)
 			break;
 		case RULE_COLUMNS:
 			rule_check_columns(rule, value, place);
+			break;
+		case RULE_LIST:
+			rule_check_list(rule, value, place);
+			break;
+		case RULE_PERIODS:
+			members = rule_map(value, place, &n);
+			for (int i = 0; i < n; i++)
+				rule_check_text(&rule_period, &members[i].value, place_under(place, members[i].name));
 			break;
 		case RULE_READ:
 			if (value->type == jbvBool && !value->val.boolean)

@@ -86,7 +86,6 @@ typedef struct SharedTarget
 	int			in_flight;
 	int64		requests;
 	int64		failures;
-	int64		quota;			/* calls left, as the target said; -1: it has not */
 	char		reason[128];
 } SharedTarget;
 

@@ -42,7 +42,7 @@ deliver_receive(HttpRequest *request)
 	if (request->outcome == HTTP_ANSWERED)
 		deliver_target_answered(call->target);
 	note_target(&answered);
-	deliver_target_quota(call->target, connector_quota(request));
+	deliver_budget_answered(call);
 
 	/* from the last to the first, so that what goes back to the front keeps its order */
 	for (int i = call->n - 1; i >= 0; i--)

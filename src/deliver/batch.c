@@ -64,44 +64,66 @@ deliver_send(TimestampTz now)
 	return any;
 }
 
+/* The next call of a target: of the highest class that there is, and of the syncs in turn; NULL: none now. */
 static DeliverCall *
 form_call(DeliverTarget *target, TimestampTz now)
 {
+	DeliverSync *sync = NULL;
+	int			list = DELIVER_READY_LISTS;
+	int64		ticket;
 	dlist_iter	iter;
+	MemoryContext context;
+	DeliverCall *call;
 
 	dlist_foreach(iter, &target->syncs)
 	{
-		DeliverSync *sync = dlist_container(DeliverSync, node, iter.cur);
-		int			list = -1;
-		MemoryContext context;
-		DeliverCall *call;
+		DeliverSync *candidate = dlist_container(DeliverSync, node, iter.cur);
+		int			first = -1;
 
-		if (!sync->broken && !sync->stale && sync->declaration != NULL && sync->declaration->auth != NULL)
-			list = pick_list(sync, now);
-		if (list < 0)
+		if (!candidate->broken && !candidate->stale && candidate->declaration != NULL && candidate->declaration->auth != NULL)
+			first = pick_list(candidate, now);
+		if (first < 0 || first / DELIVER_OPERATIONS >= list / DELIVER_OPERATIONS)
 			continue;
-		context = AllocSetContextCreate(engine->context, "activate call", ALLOCSET_SMALL_SIZES);
-		call = MemoryContextAllocZero(context, sizeof(DeliverCall));
-		call->context = context;
-		call->sync = sync;
-		call->target = target;
-		call->declaration = sync->declaration;
-		call->declaration->references++;
-		fill_call(call, list);
-
-		/* its turn is over; the list is not looked at any more */
-		dlist_delete(&sync->node);
-		dlist_push_tail(&target->syncs, &sync->node);
-		return call;
+		sync = candidate;
+		list = first;
+		if (list / DELIVER_OPERATIONS == QUOTA_INTERACTIVE)
+			break;
 	}
-	return NULL;
+	if (sync == NULL || !deliver_budget_take(sync, list, now, &ticket))
+		return NULL;
+
+	context = AllocSetContextCreate(engine->context, "activate call", ALLOCSET_SMALL_SIZES);
+	call = MemoryContextAllocZero(context, sizeof(DeliverCall));
+	call->context = context;
+	call->sync = sync;
+	call->target = target;
+	call->declaration = sync->declaration;
+	call->declaration->references++;
+	call->ticket = ticket;
+	fill_call(call, list);
+
+	/* its turn is over */
+	dlist_delete(&sync->node);
+	dlist_push_tail(&target->syncs, &sync->node);
+	return call;
 }
 
-/* The list of a sync from which a call can go now, or -1. */
+/* What is ready for the same calls, of the list's class and those below it. */
+static int
+ready_behind(const DeliverSync *sync, int list)
+{
+	int			total = 0;
+
+	for (; list < DELIVER_READY_LISTS; list += DELIVER_OPERATIONS)
+		total += sync->nready[list];
+	return total;
+}
+
+/* The list of a sync from which a call can go now, or -1: of the highest class, the longest. */
 static int
 pick_list(const DeliverSync *sync, TimestampTz now)
 {
-	bool		may_grow = deliver_sync_may_grow(sync, now);
+	bool		may_grow = false;
 	int			best = -1;
 
 	for (int i = 0; i < DELIVER_READY_LISTS; i++)
@@ -109,19 +131,26 @@ pick_list(const DeliverSync *sync, TimestampTz now)
 		DeliverEntry *first;
 		int			full;
 
+		if (i % DELIVER_OPERATIONS == 0)
+		{
+			if (best >= 0)
+				break;
+			may_grow = deliver_sync_may_grow(sync, i / DELIVER_OPERATIONS, now);
+		}
 		if (sync->nready[i] == 0)
 			continue;
 		first = dlist_container(DeliverEntry, node, sync->ready[i].head.next);
 		full = deliver_sync_batch(sync, first->op);
 		if (first->limit > 0)
 			full = Min(full, first->limit);
-		if ((sync->nready[i] >= full || !may_grow) &&
+		if ((!may_grow || ready_behind(sync, i) >= full) &&
 			(best < 0 || sync->nready[i] > sync->nready[best]))
 			best = i;
 	}
 	return best;
 }
 
+/* A call that goes anyway takes along what there is of lower classes. */
 static void
 fill_call(DeliverCall *call, int list)
 {
@@ -130,17 +159,18 @@ fill_call(DeliverCall *call, int list)
 	int			most = deliver_sync_batch(sync, entry->op);
 
 	call->write = connector_write(call->declaration->connector, entry->op);
-	call->entries = MemoryContextAlloc(call->context, sizeof(DeliverEntry *) * Min(most, sync->nready[list]));
-	while (sync->nready[list] > 0)
-	{
-		entry = dlist_container(DeliverEntry, node, sync->ready[list].head.next);
-		if (entry->limit > 0)
-			most = Min(most, entry->limit);
-		if (call->n >= most)
-			break;
-		call->entries[call->n++] = entry;
-		deliver_entry_busy(entry, ENTRY_FLYING);
-	}
+	call->entries = MemoryContextAlloc(call->context, sizeof(DeliverEntry *) * Min(most, ready_behind(sync, list)));
+	for (; list < DELIVER_READY_LISTS; list += DELIVER_OPERATIONS)
+		while (sync->nready[list] > 0)
+		{
+			entry = dlist_container(DeliverEntry, node, sync->ready[list].head.next);
+			if (entry->limit > 0)
+				most = Min(most, entry->limit);
+			if (call->n >= most)
+				return;
+			call->entries[call->n++] = entry;
+			deliver_entry_busy(entry, ENTRY_FLYING);
+		}
 }
 
 /* False: not sent, and nothing more can be at this time. */

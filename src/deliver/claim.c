@@ -1,6 +1,6 @@
 /*
  * claim.c
- *	  From the outbox to messages that are ready to be sent: claim, render,
+ *	  From the outbox to messages that are ready to be sent: take in, render,
  *	  look up what was sent, decide.  One short transaction per sync; nothing
  *	  here waits for the network.
  */
@@ -27,7 +27,6 @@ typedef struct ClaimWork
 } ClaimWork;
 
 static void claim_work(void *arg);
-static void claim_intents(DeliverSync *sync);
 static void render_fresh(ClaimWork *work);
 static bool render_entries(ClaimWork *work, DeliverEntry **entries, int n, Rendered *rendered);
 static bool *check_deletes(ClaimWork *work, DeliverEntry **entries, int n, const Rendered *rendered,
@@ -46,13 +45,28 @@ low_water(const DeliverSync *sync)
 	return Max(DELIVER_RENDER, 2 * deliver_sync_batch(sync, op));
 }
 
-/* Can its ready rows become more without anything else happening? */
+/* Can its ready rows of a class, and of those above it, become more without anything else happening? */
 bool
-deliver_sync_may_grow(const DeliverSync *sync, TimestampTz now)
+deliver_sync_may_grow(const DeliverSync *sync, QuotaClass class, TimestampTz now)
 {
 	if (sync->broken || sync->rest_until > now)
 		return false;
-	return sync->nfresh > 0 || (sync->more && deliver_queue_window(sync) > 0);
+	for (int i = 0; i <= class; i++)
+		if (sync->nfresh[i] > 0)
+			return true;
+	return sync->more && deliver_queue_window(sync) > 0;
+}
+
+/* The lowest class that is to be rendered now: each has its supply, whatever there is of lower ones; -1: none. */
+static int
+renders_upto(const DeliverSync *sync)
+{
+	int			upto = -1;
+
+	for (int class = 0; class < QUOTA_CLASSES; class++)
+		if (sync->nfresh[class] > 0 && deliver_ready_upto(sync, class) < low_water(sync))
+			upto = class;
+	return upto;
 }
 
 /* Before a target that refused the secret is probed, that is read again: it may stand in a file. */
@@ -68,24 +82,21 @@ wants_turn(DeliverSync *sync, TimestampTz now)
 {
 	if (sync->broken || sync->rest_until > now)
 		return false;
-	if (sync->truncated || (sync->more && deliver_queue_window(sync) > 0))
+	if (sync->truncated || deliver_intake_wanted(sync))
 		return true;
-	if (sync->nfresh == 0)
+	if (deliver_fresh_total(sync) == 0)
 		return false;
 	if (secret_may_have_changed(sync, now))
 		sync->stale = true;
 	return sync->stale || sync->declaration == NULL ||
-		(deliver_target_ready(sync->target, now) && deliver_ready_total(sync) < low_water(sync));
+		(deliver_target_ready(sync->target, now) && renders_upto(sync) >= 0);
 }
 
 static void
 after_error(ClaimWork *work, const DeliverError *error)
 {
 	if (work->claiming)
-	{
-		outbox_cursor_reset(&work->sync->cursor);
-		work->sync->more = true;
-	}
+		deliver_queue_reread(work->sync);
 	if (deliver_error_is_transient(error->sqlstate))
 		deliver_sync_rest(work->sync, error);
 	else
@@ -156,38 +167,18 @@ claim_work(void *arg)
 	ClaimWork  *work = arg;
 	DeliverSync *sync = work->sync;
 
-	if (sync->more && deliver_queue_window(sync) > 0)
+	if (deliver_intake_wanted(sync))
 	{
 		work->claiming = true;
-		claim_intents(sync);
+		deliver_intake(sync);
 		work->claiming = false;
 		if (deliver_declare_outdated())
 			return;
 	}
 	if (sync->truncated)
 		deliver_truncate_step(&work->held, sync);
-	else if (sync->nfresh > 0 && work->target_ready && deliver_ready_total(sync) < low_water(sync))
+	else if (work->target_ready && renders_upto(sync) >= 0)
 		render_fresh(work);
-}
-
-static void
-claim_intents(DeliverSync *sync)
-{
-	int			limit = Min(deliver_queue_window(sync), DELIVER_WINDOW);
-	List	   *intents;
-	ListCell   *cell;
-
-	sync->more = false;
-	intents = outbox_claim(sync->id, &sync->cursor, limit, CurrentMemoryContext);
-	foreach(cell, intents)
-	{
-		if (((OutboxIntent *) lfirst(cell))->op == OUTBOX_TRUNCATE)
-			sync->truncated = true;
-		else
-			deliver_queue_add(sync, lfirst(cell));
-	}
-	if (list_length(intents) >= limit)
-		sync->more = true;
 }
 
 /* An intent that brings its content, or needs none. */
@@ -224,7 +215,7 @@ render_fresh(ClaimWork *work)
 {
 	DeliverSync *sync = work->sync;
 	int			n = 0;
-	int			most = Min(sync->render_limit, sync->nfresh);
+	int			most = Min(sync->render_limit, deliver_fresh_total(sync));
 	DeliverEntry **entries = palloc(sizeof(DeliverEntry *) * most);
 	Jsonb	  **keys = palloc(sizeof(Jsonb *) * most);
 	Rendered   *rendered = palloc0(sizeof(Rendered) * most);
@@ -232,14 +223,15 @@ render_fresh(ClaimWork *work)
 	bool	   *waits;
 	dlist_iter	iter;
 
-	dlist_foreach(iter, &sync->fresh)
-	{
-		if (n == most)
-			break;
-		entries[n] = dlist_container(DeliverEntry, node, iter.cur);
-		keys[n] = entries[n]->hash_key.key;
-		n++;
-	}
+	for (int class = 0; class <= renders_upto(sync); class++)
+		dlist_foreach(iter, &sync->fresh[class])
+		{
+			if (n == most)
+				break;
+			entries[n] = dlist_container(DeliverEntry, node, iter.cur);
+			keys[n] = entries[n]->hash_key.key;
+			n++;
+		}
 	if (!render_entries(work, entries, n, rendered))
 		return;
 	deliver_known(sync->id, keys, n, known, CurrentMemoryContext);

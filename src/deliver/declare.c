@@ -186,7 +186,7 @@ list_sync(int64 id, Oid server, bool paused)
 	sync->listed = true;
 	sync->stale = true;
 	sync->broken = false;
-	sync->more = true;
+	sync->more = sync->news = true;
 	sync->rest_until = 0;
 }
 
@@ -219,6 +219,7 @@ drop_unlisted(void)
 			continue;			/* again when what is in flight has come back */
 		sync_detach(sync);
 		outbox_cursor_reset(&sync->cursor);
+		outbox_cursor_reset(&sync->ahead);
 		MemoryContextDelete(sync->context);
 		dlist_delete(&sync->all_node);
 		hash_search(engine->syncs, &sync->id, HASH_REMOVE, NULL);
@@ -252,6 +253,7 @@ deliver_declare_load(DeliverSync *sync)
 			deliver_queue_forget(sync);
 		}
 		sync->stale = false;
+		sync->run = 0;
 		sync->loaded_at = clock_now();
 		return !sync->broken;
 	}
@@ -305,6 +307,9 @@ load_work(void *arg)
 	declaration->connector = connector_load(loaded->target_rel, context);
 	declaration->image = sync_option_bool(loaded, "image", true);
 	declaration->batch = sync_option_int(loaded, "batch", 0);
+	declaration->has_class = sync_option_text(loaded, "priority") != NULL;
+	if (declaration->has_class)
+		declaration->class = quota_class_named(sync_option_text(loaded, "priority"));
 	declaration->set_back = loaded->mode == SYNC_MIRROR && sync_set_back(loaded);
 	declaration->plan.context = context;
 	MemoryContextSetParent(context, engine->context);
@@ -334,6 +339,7 @@ auth_work(void *arg)
 
 	sync->target = deliver_target_get(server, user, GetForeignServer(server)->servername);
 	dlist_push_tail(&sync->target->syncs, &sync->node);
+	deliver_budget_look_again(sync->target);
 	deliver_target_pause(sync->target, sync->held_back);
 	if (!readable)
 	{

@@ -37,4 +37,10 @@ typedef struct Rendered
 extern bool deliver_render(const Sync *sync, Jsonb **keys, int n, Rendered *out,
 						   char **reason, MemoryContext context);
 
+/*
+ * Builds the calls that would be sent of up to that many rows, as
+ * activate_preview() does: the rows that there were, and the bytes of their calls.
+ */
+extern int64 deliver_sample(const Sync *sync, int limit, int64 *bytes);
+
 #endif							/* ACTIVATE_DELIVER_H */

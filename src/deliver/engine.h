@@ -63,7 +63,7 @@ typedef struct DeliverTarget
 	bool		failed_keys;	/* they were of two keys or more */
 	int64		requests;
 	int64		failures;
-	int64		quota;			/* calls left, as it said last; -1: never */
+	TimestampTz quota_until[QUOTA_CLASSES]; /* the budget lets no call of that class go before */
 	char		reason[128];
 	int			slot;			/* in shared memory; -1: none was free */
 	bool		unpublished;
@@ -98,6 +98,8 @@ typedef struct DeliverDeclaration
 	RenderPlan	plan;
 	bool		image;
 	int			batch;			/* options.batch; 0: as the connector says */
+	bool		has_class;		/* options.priority */
+	QuotaClass	class;			/* of all of its intents, then */
 	bool		set_back;		/* the database was: deletes of a mirror are held */
 	uint32		target_hash;	/* of the target in pg_class's cache */
 } DeliverDeclaration;
@@ -107,6 +109,7 @@ typedef struct DeliverDeclaration
 typedef struct DeliverIntent
 {
 	dlist_node	node;
+	QuotaClass	class;
 	OutboxIntent intent;		/* key: the entry's; body: ours */
 } DeliverIntent;
 
@@ -139,6 +142,7 @@ typedef struct DeliverEntry
 	DeliverKey	hash_key;		/* must be first */
 	struct DeliverSync *sync;
 	EntryState	state;
+	QuotaClass	class;			/* the highest of its intents */
 	dlist_node	node;			/* fresh or ready */
 	pairingheap_node due_node;	/* waiting */
 	dlist_head	intents;
@@ -172,8 +176,9 @@ typedef struct DeliverEntry
 	int64		tried_seq;
 } DeliverEntry;
 
-/* Ready entries are kept by operation where a call holds only one. */
-#define DELIVER_READY_LISTS 4
+/* Ready entries are kept by class and, where a call holds only one, by operation. */
+#define DELIVER_OPERATIONS	4
+#define DELIVER_READY_LISTS (QUOTA_CLASSES * DELIVER_OPERATIONS)
 
 typedef struct DeliverSync
 {
@@ -183,6 +188,7 @@ typedef struct DeliverSync
 	bool		listed;			/* seen in the last reading of declarations */
 	bool		stale;			/* to be loaded (again) */
 	bool		more;			/* the outbox may have intents that we have not */
+	bool		news;			/* some of them may be changes that need not wait for the others */
 	bool		held_back;		/* its target is paused */
 	bool		broken;			/* paused, or pausing failed: nothing to do until reloaded */
 	DeliverDeclaration *declaration;
@@ -190,16 +196,19 @@ typedef struct DeliverSync
 	dlist_node	node;			/* in target->syncs */
 	MemoryContext context;		/* of entries */
 	OutboxCursor cursor;
+	OutboxCursor ahead;			/* of changes, while the other has a long way to go */
+	int64		run;			/* of the last intent that had one ... */
+	bool		run_is_first;	/* ... is it the first since the declaration */
 	int			epoch;			/* of the declaration that was loaded last */
 	char	   *judged;			/* pg_snapshot: transactions that it shows were judged; NULL: none */
 	bool		truncated;		/* the outbox has OUTBOX_TRUNCATE: nothing is rendered until it is worked off */
 	int64		truncated_id;	/* the intent that is being worked off */
 	pg_uuid_t  *truncated_upto; /* for it, the last row of _sent looked at, by digest; NULL: none */
 	HTAB	   *entries;
-	dlist_head	fresh;
+	dlist_head	fresh[QUOTA_CLASSES];
 	dlist_head	ready[DELIVER_READY_LISTS];
 	pairingheap *waiting;
-	int			nfresh;
+	int			nfresh[QUOTA_CLASSES];
 	int			nready[DELIVER_READY_LISTS];
 	int			nwaiting;
 	int			nbusy;			/* flying or settling */
@@ -221,6 +230,7 @@ typedef struct DeliverCall
 	const ConnectorWrite *write;
 	HttpRequest *request;
 	TimestampTz sent_at;
+	int64		ticket;			/* of the budget */
 	bool		stalled;
 	bool		probe;
 	int			n;
@@ -348,6 +358,7 @@ extern void deliver_sync_rest(DeliverSync *sync, const DeliverError *error);
 extern void deliver_sync_break(DeliverSync *sync, const char *reason);
 
 /* entry.c */
+extern void deliver_entry_raise(DeliverEntry *entry, QuotaClass class);
 extern void deliver_entry_fresh(DeliverEntry *entry, bool front);
 extern void deliver_entry_ready(DeliverEntry *entry, bool front);
 extern void deliver_entry_wait(DeliverEntry *entry, TimestampTz due_at);
@@ -361,23 +372,31 @@ extern int64 deliver_entry_last_id(const DeliverEntry *entry);
 extern void deliver_entry_forget(DeliverEntry *entry);
 extern void deliver_entry_doubt(DeliverEntry *entry, const OutboxIntent *intent);
 extern void deliver_entry_remember(DeliverEntry *entry, const OutboxIntent *intent);
-extern bool deliver_entry_insert(DeliverEntry *entry, const OutboxIntent *intent);
+extern bool deliver_entry_insert(DeliverEntry *entry, const OutboxIntent *intent, QuotaClass class);
 
 /* queue.c */
 extern void deliver_queue_create(DeliverSync *sync);
-extern void deliver_queue_add(DeliverSync *sync, const OutboxIntent *intent);
+extern void deliver_queue_add(DeliverSync *sync, const OutboxIntent *intent, QuotaClass class);
+extern void deliver_queue_reread(DeliverSync *sync);
 extern void deliver_queue_forget(DeliverSync *sync);
 extern void deliver_queue_unrender(DeliverSync *sync);
 extern ArrayType *deliver_queue_busy_keys(DeliverSync *sync);
 extern TimestampTz deliver_queue_wake_due(DeliverSync *sync, TimestampTz now);
 extern int	deliver_queue_window(const DeliverSync *sync);
+extern int	deliver_queue_window_ahead(const DeliverSync *sync);
+extern int	deliver_fresh_total(const DeliverSync *sync);
+extern int	deliver_ready_upto(const DeliverSync *sync, QuotaClass class);
 extern int	deliver_ready_total(const DeliverSync *sync);
-extern int	deliver_ready_list(const DeliverSync *sync, OutboxOp op);
+extern int	deliver_operation(const DeliverSync *sync, OutboxOp op);
 extern int	deliver_sync_batch(const DeliverSync *sync, OutboxOp op);
+
+/* intake.c */
+extern bool deliver_intake_wanted(const DeliverSync *sync);
+extern void deliver_intake(DeliverSync *sync);
 
 /* claim.c */
 extern bool deliver_claim(TimestampTz now);
-extern bool deliver_sync_may_grow(const DeliverSync *sync, TimestampTz now);
+extern bool deliver_sync_may_grow(const DeliverSync *sync, QuotaClass class, TimestampTz now);
 
 /* render.c */
 extern void deliver_render_init(void);
@@ -451,12 +470,18 @@ extern bool deliver_target_failed(DeliverTarget *target, const DeliverCall *call
 extern void deliver_target_outage(DeliverTarget *target, bool probe, const char *reason);
 extern void deliver_target_throttled(DeliverTarget *target, int64 retry_after_ms, const char *reason);
 extern void deliver_target_auth(DeliverTarget *target, const char *reason);
-extern void deliver_target_quota(DeliverTarget *target, int64 quota);
 extern void deliver_target_pause(DeliverTarget *target, bool paused);
 extern void deliver_target_probe_now(DeliverTarget *target);
 extern void deliver_targets_publish(void);
 extern void deliver_targets_prune(void);
 extern int64 deliver_backoff_us(int step, bool full_jitter);
+
+/* budget.c: what the account of a target may still be asked */
+extern bool deliver_budget_take(const DeliverSync *sync, int list, TimestampTz now, int64 *ticket);
+extern void deliver_budget_answered(const DeliverCall *call);
+extern void deliver_budget_block(const DeliverTarget *target, TimestampTz until);
+extern void deliver_budget_look_again(DeliverTarget *target);
+extern TimestampTz deliver_budget_next(const DeliverSync *sync);
 
 /* announce.c */
 extern void deliver_targets_announce(void);

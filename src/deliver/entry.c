@@ -20,7 +20,7 @@ entry_detach(DeliverEntry *entry)
 			break;
 		case ENTRY_FRESH:
 			dlist_delete(&entry->node);
-			sync->nfresh--;
+			sync->nfresh[entry->class]--;
 			break;
 		case ENTRY_READY:
 			dlist_delete(&entry->node);
@@ -138,6 +138,7 @@ entry_let_go(DeliverEntry *entry)
 	entry_empty(entry);
 	entry->attempts = 0;
 	entry->limit = 0;
+	entry->class = QUOTA_BACKFILL;
 }
 
 /* What is under way stays, until it would have to be sent again: see entry_reread(). */
@@ -177,26 +178,46 @@ entry_reread(DeliverEntry *entry)
 		return false;
 	entry->forgotten = false;
 	entry_let_go(entry);
-	outbox_cursor_reset(&sync->cursor);
-	sync->more = true;
+	deliver_queue_reread(sync);
 	return true;
+}
+
+static void
+push_fresh(DeliverEntry *entry, bool front)
+{
+	DeliverSync *sync = entry->sync;
+
+	if (front)
+		dlist_push_head(&sync->fresh[entry->class], &entry->node);
+	else
+		dlist_push_tail(&sync->fresh[entry->class], &entry->node);
+	sync->nfresh[entry->class]++;
+	entry->state = ENTRY_FRESH;
+}
+
+/* An intent of that class is one of the next message. */
+void
+deliver_entry_raise(DeliverEntry *entry, QuotaClass class)
+{
+	bool		fresh = entry->state == ENTRY_FRESH;
+
+	if (class >= entry->class)
+		return;
+	if (fresh)
+		entry_detach(entry);
+	entry->class = class;
+	if (fresh)
+		push_fresh(entry, false);
 }
 
 void
 deliver_entry_fresh(DeliverEntry *entry, bool front)
 {
-	DeliverSync *sync = entry->sync;
-
 	if (entry_reread(entry))
 		return;
 	entry_detach(entry);
 	deliver_entry_clear(entry);
-	if (front)
-		dlist_push_head(&sync->fresh, &entry->node);
-	else
-		dlist_push_tail(&sync->fresh, &entry->node);
-	sync->nfresh++;
-	entry->state = ENTRY_FRESH;
+	push_fresh(entry, front);
 }
 
 void
@@ -207,7 +228,7 @@ deliver_entry_ready(DeliverEntry *entry, bool front)
 	if (entry_reread(entry))
 		return;
 	entry_detach(entry);
-	entry->list = deliver_ready_list(sync, entry->op);
+	entry->list = entry->class * DELIVER_OPERATIONS + deliver_operation(sync, entry->op);
 	if (front)
 		dlist_push_head(&sync->ready[entry->list], &entry->node);
 	else
@@ -267,8 +288,14 @@ deliver_entry_done(DeliverEntry *entry)
 	entry->uncertain = false;
 	entry->tried = false;
 	entry->tried_ambiguous = false;
+	entry->class = QUOTA_BACKFILL;
 	dlist_foreach(iter, &entry->intents)
-		deliver_entry_doubt(entry, &dlist_container(DeliverIntent, node, iter.cur)->intent);
+	{
+		const DeliverIntent *left = dlist_container(DeliverIntent, node, iter.cur);
+
+		deliver_entry_doubt(entry, &left->intent);
+		entry->class = Min(entry->class, left->class);
+	}
 	if (dlist_is_empty(&entry->intents))
 		entry_free(entry);
 	else
@@ -320,7 +347,7 @@ node_upto(dlist_node *node, const dlist_node *begin, int64 id)
  * in order.  False if it is there already (the cursor was set back).
  */
 bool
-deliver_entry_insert(DeliverEntry *entry, const OutboxIntent *intent)
+deliver_entry_insert(DeliverEntry *entry, const OutboxIntent *intent, QuotaClass class)
 {
 	DeliverIntent *added;
 	dlist_node *begin = &entry->intents.head;
@@ -336,6 +363,7 @@ deliver_entry_insert(DeliverEntry *entry, const OutboxIntent *intent)
 		(after != covered && node_id(after) == intent->id))
 		return false;
 	added = MemoryContextAlloc(entry->sync->context, sizeof(DeliverIntent));
+	added->class = class;
 	added->intent = *intent;
 	added->intent.key = entry->hash_key.key;
 	if (intent->body)

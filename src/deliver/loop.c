@@ -166,7 +166,7 @@ notice(TimestampTz now)
 			DeliverSync *sync = dlist_container(DeliverSync, all_node, iter.cur);
 
 			if (outbox_is_dirty(words, sync->id))
-				sync->more = true;
+				sync->more = sync->news = true;
 		}
 	}
 	if (is_due(&engine->next_poll, now, POLL_US))
@@ -188,7 +188,7 @@ poll_work(void *arg)
 		DeliverSync *sync = hash_search(engine->syncs, lfirst(cell), HASH_FIND, NULL);
 
 		if (sync)
-			sync->more = true;
+			sync->more = sync->news = true;
 	}
 }
 
@@ -210,6 +210,18 @@ earlier(TimestampTz *next, TimestampTz candidate)
 		*next = candidate;
 }
 
+/* Only for what would be done then: a probe that cannot go is due all the time. */
+static void
+target_next(const DeliverSync *sync, TimestampTz now, TimestampTz *next)
+{
+	TimestampTz budget = deliver_budget_next(sync);
+
+	if (sync->target->state != TARGET_UP)
+		earlier(next, Max(budget, sync->target->next_probe));
+	else if (budget > now)
+		earlier(next, budget);
+}
+
 /* When a sync has something to do by itself. */
 static void
 sync_next(DeliverSync *sync, TimestampTz now, TimestampTz *next)
@@ -219,10 +231,9 @@ sync_next(DeliverSync *sync, TimestampTz now, TimestampTz *next)
 	earlier(next, deliver_queue_wake_due(sync, now));
 	if (sync->rest_until > now)
 		earlier(next, sync->rest_until);
-	/* only for what would be done then: a probe that cannot go is due all the time */
-	if (sync->target && sync->target->state != TARGET_UP && !sync->target->paused && !sync->target->probing &&
-		(deliver_sync_may_grow(sync, now) || deliver_ready_total(sync) > 0))
-		earlier(next, sync->target->next_probe);
+	if (sync->target && !sync->target->paused && !sync->target->probing &&
+		(deliver_sync_may_grow(sync, QUOTA_BACKFILL, now) || deliver_ready_total(sync) > 0))
+		target_next(sync, now, next);
 }
 
 /* Milliseconds until something is to be done that nobody wakes us for. */

@@ -43,11 +43,14 @@ typedef struct Preview
 	int			limit;
 	int			n;
 	PreviewRow *rows;
-	ReturnSetInfo *result;
+	ReturnSetInfo *result;		/* NULL: calls are counted only */
+	int64		sent_rows;
+	int64		sent_bytes;
 } Preview;
 
 ACTIVATE_FUNCTION(activate_preview);
 
+static void preview_sync(Preview *preview, Sync *sync);
 static void preview_pending(Preview *preview);
 static void preview_first_rows(void *arg);
 static void preview_render(Preview *preview);
@@ -59,9 +62,7 @@ Datum
 activate_preview(PG_FUNCTION_ARGS)
 {
 	Preview		preview = {.n = 0};
-	DeliverError error;
 	Sync	   *sync;
-	ConnectorRow *rows;
 
 	InitMaterializedSRF(fcinfo, 0);
 	preview.result = (ReturnSetInfo *) fcinfo->resultinfo;
@@ -78,22 +79,41 @@ activate_preview(PG_FUNCTION_ARGS)
 				 errmsg("cannot preview sync \"%s\": its target \"%s\" is no table of a web API",
 						sync->name, sync->target),
 				 errhint("Only syncs whose target belongs to a server of the wrapper activate send requests.")));
-	preview.declaration.sync = sync;
-	preview.declaration.batch = sync_option_int(sync, "batch", 0);
-	preview.declaration.connector = connector_load(sync->target_rel, CurrentMemoryContext);
 	preview.declaration.auth = connector_auth(sync->server, sync->owner, CurrentMemoryContext);
-	preview.rows = palloc0(sizeof(PreviewRow) * preview.limit);
+	preview_sync(&preview, sync);
+	return (Datum) 0;
+}
 
-	preview_pending(&preview);
-	if (preview.n > 0)
-		preview_render(&preview);
-	else if (!sync->implicit && !deliver_subtransaction(preview_first_rows, &preview, &error))
+int64
+deliver_sample(const Sync *sync, int limit, int64 *bytes)
+{
+	Preview		preview = {.limit = limit};
+
+	preview_sync(&preview, unconstify(Sync *, sync));
+	*bytes = preview.sent_bytes;
+	return preview.sent_rows;
+}
+
+static void
+preview_sync(Preview *preview, Sync *sync)
+{
+	DeliverError error;
+	ConnectorRow *rows;
+
+	preview->declaration.sync = sync;
+	preview->declaration.batch = sync_option_int(sync, "batch", 0);
+	preview->declaration.connector = connector_load(sync->target_rel, CurrentMemoryContext);
+	preview->rows = palloc0(sizeof(PreviewRow) * preview->limit);
+
+	preview_pending(preview);
+	if (preview->n > 0)
+		preview_render(preview);
+	else if (!sync->implicit && !deliver_subtransaction(preview_first_rows, preview, &error))
 		ereport(ERROR,
 				(errcode(error.sqlstate),
 				 errmsg("could not read the source of sync \"%s\": %s", sync->name, error.message)));
-	rows = palloc0(sizeof(ConnectorRow) * Max(preview.n, 1));
-	preview_calls(&preview, rows, preview_decide(&preview, rows));
-	return (Datum) 0;
+	rows = palloc0(sizeof(ConnectorRow) * Max(preview->n, 1));
+	preview_calls(preview, rows, preview_decide(preview, rows));
 }
 
 /* The row that the intent becomes part of: the last one of its key, if that can be. */
@@ -290,13 +310,13 @@ preview_calls(Preview *preview, ConnectorRow *rows, int n)
 	ConnectorRow *group = palloc(sizeof(ConnectorRow) * Max(n, 1));
 
 	view.declaration = &preview->declaration;
-	for (int list = 0; list < DELIVER_READY_LISTS; list++)
+	for (int list = 0; list < DELIVER_OPERATIONS; list++)
 	{
 		int			count = 0;
 
 		for (int i = 0; i < n; i++)
 		{
-			if (deliver_ready_list(&view, rows[i].op) != list)
+			if (deliver_operation(&view, rows[i].op) != list)
 				continue;
 			group[count++] = rows[i];
 			if (count < deliver_sync_batch(&view, rows[i].op))
@@ -347,6 +367,18 @@ preview_headers(const HttpRequest *request, const ConnectorAuth *auth)
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
+/* As on the wire, but for the secret and what HTTP itself adds. */
+static int64
+preview_bytes(const HttpRequest *request)
+{
+	int64		bytes = strlen(request->method) + strlen(request->url) + request->body_len;
+	const char *header;
+
+	for (int i = 0; (header = http_request_header_at(request, i)) != NULL; i++)
+		bytes += strlen(header) + 2;
+	return bytes;
+}
+
 static void
 preview_call(Preview *preview, ConnectorRow *rows, int n)
 {
@@ -362,6 +394,13 @@ preview_call(Preview *preview, ConnectorRow *rows, int n)
 	if (write)
 		deliver_call_key(rows, n, write, key);
 	request = connector_request(connector, rows, n, key, CurrentMemoryContext);
+	preview->sent_rows += n;
+	preview->sent_bytes += preview_bytes(request);
+	if (preview->result == NULL)
+	{
+		http_request_free(request);
+		return;
+	}
 	initStringInfo(&url);
 	appendStringInfoString(&url, request->url);
 	for (int i = 0; i < auth->nquery; i++)

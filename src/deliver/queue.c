@@ -66,7 +66,8 @@ deliver_queue_create(DeliverSync *sync)
 	MemoryContextSwitchTo(sync->context);
 	sync->waiting = pairingheap_allocate(due_compare, NULL);
 	MemoryContextSwitchTo(engine->turn);
-	dlist_init(&sync->fresh);
+	for (int i = 0; i < QUOTA_CLASSES; i++)
+		dlist_init(&sync->fresh[i]);
 	for (int i = 0; i < DELIVER_READY_LISTS; i++)
 		dlist_init(&sync->ready[i]);
 	sync->render_limit = DELIVER_RENDER;
@@ -92,6 +93,7 @@ entry_find(DeliverSync *sync, const OutboxIntent *intent)
 		entry->sync = sync;
 		entry->epoch = sync->epoch;
 		entry->state = ENTRY_NEW;
+		entry->class = QUOTA_BACKFILL;
 		dlist_init(&entry->intents);
 	}
 	return entry;
@@ -105,11 +107,11 @@ entry_coalesces(const DeliverEntry *entry)
 }
 
 void
-deliver_queue_add(DeliverSync *sync, const OutboxIntent *intent)
+deliver_queue_add(DeliverSync *sync, const OutboxIntent *intent, QuotaClass class)
 {
 	DeliverEntry *entry = entry_find(sync, intent);
 
-	if (!deliver_entry_insert(entry, intent))
+	if (!deliver_entry_insert(entry, intent, class))
 		return;
 	entry->attempts = Max(entry->attempts, intent->attempts);
 	deliver_entry_doubt(entry, intent);
@@ -117,11 +119,24 @@ deliver_queue_add(DeliverSync *sync, const OutboxIntent *intent)
 		entry->state != ENTRY_FLYING && entry->state != ENTRY_SETTLING)
 		deliver_entry_remember(entry, intent);
 
+	/* what is under way, or another message that is ready, goes on as it is */
+	if (entry->state == ENTRY_FLYING || entry->state == ENTRY_SETTLING ||
+		(entry->state == ENTRY_READY && !entry_coalesces(entry)))
+		return;
+	deliver_entry_raise(entry, class);
 	if (entry->state == ENTRY_NEW && intent->due_at > clock_now())
 		deliver_entry_wait(entry, intent->due_at);
-	else if (entry->state == ENTRY_NEW ||
-			 (entry->state == ENTRY_READY && entry_coalesces(entry)))
+	else if (entry->state == ENTRY_NEW || entry->state == ENTRY_READY)
 		deliver_entry_fresh(entry, false);
+}
+
+/* All that is in the outbox once more; what is in memory is known again. */
+void
+deliver_queue_reread(DeliverSync *sync)
+{
+	outbox_cursor_reset(&sync->cursor);
+	outbox_cursor_reset(&sync->ahead);
+	sync->more = sync->news = true;
 }
 
 /*
@@ -138,11 +153,10 @@ deliver_queue_forget(DeliverSync *sync)
 	hash_seq_init(&scan, sync->entries);
 	while ((entry = hash_seq_search(&scan)) != NULL)
 		deliver_entry_forget(entry);
-	outbox_cursor_reset(&sync->cursor);
+	deliver_queue_reread(sync);
 	if (sync->judged)
 		pfree(sync->judged);
 	sync->judged = NULL;
-	sync->more = true;
 }
 
 /* What was rendered long ago is to be rendered again. */
@@ -186,13 +200,30 @@ deliver_queue_wake_due(DeliverSync *sync, TimestampTz now)
 }
 
 int
-deliver_ready_total(const DeliverSync *sync)
+deliver_fresh_total(const DeliverSync *sync)
 {
 	int			total = 0;
 
-	for (int i = 0; i < DELIVER_READY_LISTS; i++)
+	for (int i = 0; i < QUOTA_CLASSES; i++)
+		total += sync->nfresh[i];
+	return total;
+}
+
+/* Of that class and those above it. */
+int
+deliver_ready_upto(const DeliverSync *sync, QuotaClass class)
+{
+	int			total = 0;
+
+	for (int i = 0; i < (class + 1) * DELIVER_OPERATIONS; i++)
 		total += sync->nready[i];
 	return total;
+}
+
+int
+deliver_ready_total(const DeliverSync *sync)
+{
+	return deliver_ready_upto(sync, QUOTA_BACKFILL);
 }
 
 /* How many more entries the sync may take into memory. */
@@ -205,11 +236,18 @@ deliver_queue_window(const DeliverSync *sync)
 		return 0;
 	if (sync->declaration)
 		window = Max(window, 2 * deliver_sync_batch(sync, outbox_mode_op(sync->declaration->sync->mode)));
-	return window - sync->nfresh - deliver_ready_total(sync) - sync->nbusy;
+	return window - deliver_fresh_total(sync) - deliver_ready_total(sync) - sync->nbusy;
+}
+
+/* How many more changes, where those before them leave no room. */
+int
+deliver_queue_window_ahead(const DeliverSync *sync)
+{
+	return DELIVER_WINDOW - sync->nfresh[QUOTA_INTERACTIVE] - deliver_ready_upto(sync, QUOTA_INTERACTIVE);
 }
 
 int
-deliver_ready_list(const DeliverSync *sync, OutboxOp op)
+deliver_operation(const DeliverSync *sync, OutboxOp op)
 {
 	if (sync->declaration == NULL || sync->declaration->connector->format == FORMAT_CHANGE)
 		return 0;

@@ -59,7 +59,6 @@ deliver_target_get(Oid server, Oid userid, const char *name)
 		target->userid = userid;
 		target->state = TARGET_UP;
 		target->since = clock_now();
-		target->quota = -1;
 		target->slot = -1;
 		target->unpublished = true;
 		dlist_init(&target->syncs);
@@ -233,6 +232,7 @@ deliver_target_throttled(DeliverTarget *target, int64 retry_after_ms, const char
 		target_change(target, TARGET_THROTTLED, reason);
 	target->next_probe = Max(target->next_probe, until);
 	target->unpublished = true;
+	deliver_budget_block(target, until);
 }
 
 void
@@ -242,16 +242,6 @@ deliver_target_auth(DeliverTarget *target, const char *reason)
 	if (target->state != TARGET_AUTH)
 		target_change(target, TARGET_AUTH, reason);
 	target->next_probe = clock_now() + AUTH_PROBE_US;
-	target->unpublished = true;
-}
-
-/* For people: our own pace follows what the target refuses. */
-void
-deliver_target_quota(DeliverTarget *target, int64 quota)
-{
-	if (quota < 0 || quota == target->quota)
-		return;
-	target->quota = quota;
 	target->unpublished = true;
 }
 
@@ -352,7 +342,6 @@ target_publish(DeliverTarget *target)
 	mine->in_flight = target->in_flight;
 	mine->requests = target->requests;
 	mine->failures = target->failures;
-	mine->quota = target->quota;
 	strlcpy(mine->reason, target->reason, sizeof(mine->reason));
 }
 

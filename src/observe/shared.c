@@ -11,11 +11,13 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/sync.h"
+#include "core/clock.h"
 #include "core/compat.h"
 #include "core/shared.h"
 #include "foreign/foreign.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "quota/quota.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -69,6 +71,8 @@ put_run(ReturnSetInfo *result, const SharedRun *run)
 static void
 put_target(ReturnSetInfo *result, const SharedTarget *target)
 {
+	QuotaAccount account = {target->server, target->userid};
+	int64		left = quota_left(account, clock_now());
 	Datum		values[10];
 	bool		nulls[10] = {false};
 
@@ -82,8 +86,8 @@ put_target(ReturnSetInfo *result, const SharedTarget *target)
 	values[5] = Int32GetDatum(target->in_flight);
 	values[6] = Int64GetDatum(target->requests);
 	values[7] = Int64GetDatum(target->failures);
-	values[8] = Int64GetDatum(target->quota);
-	nulls[8] = target->quota < 0;
+	values[8] = Int64GetDatum(left);
+	nulls[8] = left < 0;
 	values[9] = CStringGetTextDatum(target->reason);
 	nulls[9] = target->reason[0] == '\0';
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);

@@ -77,8 +77,9 @@ extern int64 outbox_pack_id(const OutboxPack *pack, int i);
 extern int	outbox_pack_position(const OutboxPack *pack, int64 id);
 extern void outbox_pack_write(const OutboxPack *pack, int first, int n, Datum *values, bool *isnull);
 
-/* read.c: what a pass has not read yet; "done" may be NULL.  Snapshots as text. */
-extern List *outbox_read(int64 sync, const char *done, const char *pass, uint64 after_xid, int64 after_id, int limit);
+/* read.c: what a pass has not read yet; "done" may be NULL.  Snapshots as text.  changes: see outbox_claim_changes(). */
+extern List *outbox_read(int64 sync, const char *done, const char *pass, uint64 after_xid, int64 after_id, int limit,
+						 bool changes);
 
 /* Of activate._outbox, whose first three columns are those of the index; column: OUTBOX_COL_... */
 extern void outbox_scan_key(ScanKey key, int column, StrategyNumber strategy, RegProcedure function, uint64 value);

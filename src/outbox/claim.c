@@ -49,7 +49,7 @@ static void statement_begin(IdentityScope *scope);
 static void statement_end(IdentityScope *scope);
 static void statement_run(OutboxStatement *statement, Datum *values, const char *nulls);
 static Datum statement_value(uint64 row, int column, bool *isnull);
-static void start_pass(OutboxCursor *cursor);
+static void start_pass(OutboxCursor *cursor, const OutboxCursor *behind);
 static ArrayType *array_of(Datum *values, int n, Oid type);
 
 const char *
@@ -98,8 +98,8 @@ outbox_cursor_reset(OutboxCursor *cursor)
 	memset(cursor, 0, sizeof(*cursor));
 }
 
-List *
-outbox_claim(int64 sync, OutboxCursor *cursor, int limit, MemoryContext context)
+static List *
+claim(int64 sync, OutboxCursor *cursor, const OutboxCursor *behind, int limit, MemoryContext context)
 {
 	MemoryContext previous = MemoryContextSwitchTo(context);
 	List	   *intents;
@@ -108,8 +108,8 @@ outbox_claim(int64 sync, OutboxCursor *cursor, int limit, MemoryContext context)
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	if (cursor->pass == NULL)
-		start_pass(cursor);
-	intents = outbox_read(sync, cursor->done, cursor->pass, cursor->xid, cursor->id, limit);
+		start_pass(cursor, behind);
+	intents = outbox_read(sync, cursor->done, cursor->pass, cursor->xid, cursor->id, limit, behind != NULL);
 	PopActiveSnapshot();
 	MemoryContextSwitchTo(previous);
 
@@ -131,8 +131,21 @@ outbox_claim(int64 sync, OutboxCursor *cursor, int limit, MemoryContext context)
 	return intents;
 }
 
+List *
+outbox_claim(int64 sync, OutboxCursor *cursor, int limit, MemoryContext context)
+{
+	return claim(sync, cursor, NULL, limit, context);
+}
+
+List *
+outbox_claim_changes(int64 sync, OutboxCursor *ahead, const OutboxCursor *cursor, int limit, MemoryContext context)
+{
+	return claim(sync, ahead, cursor, limit, context);
+}
+
+/* behind: the first pass of a cursor ahead begins where that other one stands. */
 static void
-start_pass(OutboxCursor *cursor)
+start_pass(OutboxCursor *cursor, const OutboxCursor *behind)
 {
 	Datum		snapshot = OidFunctionCall0(F_PG_CURRENT_SNAPSHOT);
 
@@ -140,6 +153,12 @@ start_pass(OutboxCursor *cursor)
 									   DatumGetCString(DirectFunctionCall1(pg_snapshot_out, snapshot)));
 	cursor->xid = 0;
 	cursor->id = 0;
+	if (behind == NULL || cursor->done != NULL)
+		return;
+	if (behind->done)
+		cursor->done = MemoryContextStrdup(TopMemoryContext, behind->done);
+	cursor->xid = behind->xid;
+	cursor->id = behind->id;
 }
 
 List *

@@ -132,6 +132,14 @@ extern void outbox_cursor_reset(OutboxCursor *cursor);
  */
 extern List *outbox_claim(int64 sync, OutboxCursor *cursor, int limit, MemoryContext context);
 
+/*
+ * The same of changes only, what no run and no retry enqueued, by a cursor that
+ * runs ahead of that other one.  Of a transaction the rows from the first of a
+ * run on are left to the other, so that a million of them cost one look.
+ */
+extern List *outbox_claim_changes(int64 sync, OutboxCursor *ahead, const OutboxCursor *cursor, int limit,
+								  MemoryContext context);
+
 /* Syncs of this database that have intents, for recovery and the safety poll; list of int64 *. */
 extern List *outbox_syncs(void);
 

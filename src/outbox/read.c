@@ -39,6 +39,7 @@ typedef struct OutboxReader
 	int64		sync;
 	PassSnapshot pass;
 	int			limit;
+	bool		changes;		/* only those, see outbox_claim_changes() */
 	List	   *intents;
 } OutboxReader;
 
@@ -73,9 +74,9 @@ visible_in(const PassSnapshot *snapshot, uint64 xid)
 
 /* By the active snapshot; in the present memory context. */
 List *
-outbox_read(int64 sync, const char *done, const char *pass, uint64 after_xid, int64 after_id, int limit)
+outbox_read(int64 sync, const char *done, const char *pass, uint64 after_xid, int64 after_id, int limit, bool changes)
 {
-	OutboxReader reader = {.sync = sync, .pass = parse_snapshot(pass), .limit = limit};
+	OutboxReader reader = {.sync = sync, .pass = parse_snapshot(pass), .limit = limit, .changes = changes};
 	PassSnapshot before = {0};
 
 	if (done)
@@ -102,16 +103,13 @@ outbox_scan_key(ScanKey key, int column, StrategyNumber strategy, RegProcedure f
 	ScanKeyInit(key, column + 1, strategy, function, Int64GetDatum((int64) value));
 }
 
-/* after_id: of a single transaction only what is behind that row. */
-static void
-read_range(OutboxReader *reader, uint64 low, uint64 high, int64 after_id)
+/* The first row of those transactions.  after_id: of a single one only what is behind that row. */
+static bool
+find_range(OutboxReader *reader, uint64 low, uint64 high, int64 after_id)
 {
 	ScanKeyData keys[4];
 	int			n = 0;
-	bool		found;
 
-	if (low > high || list_length(reader->intents) >= reader->limit)
-		return;
 	own_table_key(&keys[n++], OUTBOX_COL_SYNC + 1, reader->sync);
 	outbox_scan_key(&keys[n++], OUTBOX_COL_XID, BTGreaterEqualStrategyNumber, F_XID8GE, low);
 	outbox_scan_key(&keys[n++], OUTBOX_COL_XID, BTLessEqualStrategyNumber, F_XID8LE, high);
@@ -121,18 +119,39 @@ read_range(OutboxReader *reader, uint64 low, uint64 high, int64 after_id)
 		outbox_scan_key(&keys[n++], OUTBOX_COL_XID, BTEqualStrategyNumber, F_XID8EQ, low);
 		outbox_scan_key(&keys[n++], OUTBOX_COL_ID, BTGreaterStrategyNumber, F_INT8GT, after_id);
 	}
-	for (found = own_table_find(&reader->outbox, keys, n); found; found = own_table_next(&reader->outbox))
+	return own_table_find(&reader->outbox, keys, n);
+}
+
+static void
+read_range(OutboxReader *reader, uint64 low, uint64 high, int64 after_id)
+{
+	bool		found;
+
+	if (low > high || list_length(reader->intents) >= reader->limit)
+		return;
+	found = find_range(reader, low, high, after_id);
+	while (found)
 	{
 		TupleTableSlot *row = reader->outbox.row;
+		uint64		xid;
 
 		CHECK_FOR_INTERRUPTS();
 		slot_getallattrs(row);
-		if (DatumGetBool(row->tts_values[OUTBOX_COL_HELD]) ||
-			!visible_in(&reader->pass, U64FromFullTransactionId(DatumGetFullTransactionId(row->tts_values[OUTBOX_COL_XID]))))
+		xid = U64FromFullTransactionId(DatumGetFullTransactionId(row->tts_values[OUTBOX_COL_XID]));
+		if (reader->changes &&
+			(!row->tts_isnull[OUTBOX_COL_RUN] || DatumGetBool(row->tts_values[OUTBOX_COL_FORCED])))
+		{
+			/* it may be one of a million */
+			found = xid < high && find_range(reader, xid + 1, high, 0);
 			continue;
-		read_intents(reader, row);
-		if (list_length(reader->intents) >= reader->limit)
-			break;
+		}
+		if (!DatumGetBool(row->tts_values[OUTBOX_COL_HELD]) && visible_in(&reader->pass, xid))
+		{
+			read_intents(reader, row);
+			if (list_length(reader->intents) >= reader->limit)
+				break;
+		}
+		found = own_table_next(&reader->outbox);
 	}
 }
 
@@ -213,7 +232,7 @@ activate_claim(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	intents = outbox_read(PG_GETARG_INT64(0), PG_ARGISNULL(1) ? NULL : snapshot_argument(PG_GETARG_DATUM(1)),
 						  snapshot_argument(PG_GETARG_DATUM(2)), U64FromFullTransactionId(PG_GETARG_FULLTRANSACTIONID(3)),
-						  PG_GETARG_INT64(4), PG_GETARG_INT32(5));
+						  PG_GETARG_INT64(4), PG_GETARG_INT32(5), false);
 	foreach(cell, intents)
 	{
 		const OutboxIntent *intent = lfirst(cell);

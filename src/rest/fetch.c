@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "core/clock.h"
 #include "core/compat.h"
 #include "core/errors.h"
 #include "mb/pg_wchar.h"
@@ -24,8 +25,10 @@
 #define FETCH_MAX_WAIT_MS	60000
 #define FETCH_MAX_BODY		((size_t) 16 * 1024 * 1024)
 
-static HttpRequest *fetch_once(const RestSource *source, const char *url, MemoryContext context);
-static bool fetch_throttled(const HttpRequest *request, int try, int64 *wait_ms);
+static HttpRequest *fetch_once(const RestSource *source, const char *url, const char *shown, MemoryContext context);
+static int64 fetch_budget(const RestSource *source, const char *shown);
+static void fetch_note(const RestSource *source, const HttpRequest *request, int64 ticket);
+static bool fetch_throttled(const RestSource *source, const HttpRequest *request, int try, int64 *wait_ms);
 static void fetch_wait(int64 wait_ms);
 pg_noreturn static void fetch_report(const RestSource *source, const HttpRequest *request,
 									 const char *shown);
@@ -36,30 +39,37 @@ static void fetch_check_encoding(const RestSource *source, const char *text, siz
 static Jsonb *fetch_parse(const RestSource *source, const char *text, size_t length,
 						  const char *shown);
 
+static QuotaAccount
+fetch_account(const RestSource *source)
+{
+	return (QuotaAccount) {source->connector->server, source->auth->userid};
+}
+
 HttpRequest *
 rest_fetch(const RestSource *source, const char *url, const char *shown, MemoryContext context)
 {
 	for (int try = 1;; try++)
 	{
-		HttpRequest *request = fetch_once(source, url, context);
+		HttpRequest *request = fetch_once(source, url, shown, context);
 		int64		wait_ms;
 
-		if (request->outcome == HTTP_ANSWERED && request->status >= 200 && request->status < 300)
+		if (request->outcome == HTTP_ANSWERED && request->status >= 200 && request->status < 300 &&
+			!connector_throttled(source->connector, request, &wait_ms))
 			return request;
-		if (!fetch_throttled(request, try, &wait_ms))
+		if (!fetch_throttled(source, request, try, &wait_ms))
 			fetch_report(source, request, shown);
 		ereport(DEBUG1,
 				(errmsg_internal("page %s of foreign table \"%s\" is throttled, waiting " INT64_FORMAT " ms",
 								 shown, source->table, wait_ms)));
 		http_request_free(request);
-		fetch_wait(wait_ms);
 	}
 }
 
 static HttpRequest *
-fetch_once(const RestSource *source, const char *url, MemoryContext context)
+fetch_once(const RestSource *source, const char *url, const char *shown, MemoryContext context)
 {
 	const Connector *connector = source->connector;
+	int64		ticket = fetch_budget(source, shown);
 	HttpRequest *request = http_request_create(context, connector->read.method, url);
 
 	request->max_body = FETCH_MAX_BODY;
@@ -67,27 +77,59 @@ fetch_once(const RestSource *source, const char *url, MemoryContext context)
 	connector_add_headers(connector, request, NULL);
 	connector_authorize(request, source->auth);
 	http_perform(request);
+	fetch_note(source, request, ticket);
 	return request;
 }
 
 /*
- * 429 says "later" even without a date; 503 only if it names one.  A wait
- * that nobody would sit through is reported instead.
+ * Waits until the account's budget has room for a page.  As long as it takes by
+ * the rate that is declared; if the API has told us to wait, as for an answer
+ * of our own that does.
  */
-static bool
-fetch_throttled(const HttpRequest *request, int try, int64 *wait_ms)
+static int64
+fetch_budget(const RestSource *source, const char *shown)
 {
-	if (request->outcome != HTTP_ANSWERED || try >= FETCH_TRIES ||
-		(request->status != 429 && request->status != 503))
-		return false;
-	*wait_ms = connector_retry_after(request);
-	if (*wait_ms < 0)
+	const Connector *connector = source->connector;
+
+	for (;;)
 	{
-		if (request->status == 503)
-			return false;
-		*wait_ms = INT64CONST(500) << try;
+		QuotaGrant	grant;
+		TimestampTz now = clock_now();
+		int64		wait_ms;
+
+		if (quota_take(fetch_account(source), &connector->rate, QUOTA_NORMAL, connector->read.cost, now, &grant))
+			return grant.ticket;
+		wait_ms = (grant.until - now) / 1000 + 1;
+		if (grant.told && grant.until - now > FETCH_MAX_WAIT_MS * INT64CONST(1000))
+			ereport(ERROR,
+					(errcode(ERRCODE_ACTIVATE_API_ERROR),
+					 errmsg("could not read foreign table \"%s\": the API has asked to wait for " INT64_FORMAT " seconds",
+							source->table, wait_ms / 1000),
+					 errdetail("The page was %s.", shown),
+					 errhint("All who use the account wait; activate.stat_target shows what is left. Try again later.")));
+		fetch_wait(wait_ms);
 	}
-	return *wait_ms <= FETCH_MAX_WAIT_MS;
+}
+
+static void
+fetch_note(const RestSource *source, const HttpRequest *request, int64 ticket)
+{
+	QuotaTold	told[QUOTA_TOLD];
+
+	if (request->outcome == HTTP_ANSWERED && connector_quota(source->connector, request, told))
+		quota_learn(fetch_account(source), told, ticket, clock_now());
+}
+
+/* Whoever shares the account waits, too.  A wait that nobody would sit through is reported instead. */
+static bool
+fetch_throttled(const RestSource *source, const HttpRequest *request, int try, int64 *wait_ms)
+{
+	if (request->outcome != HTTP_ANSWERED || !connector_throttled(source->connector, request, wait_ms))
+		return false;
+	if (*wait_ms < 0)
+		*wait_ms = INT64CONST(500) << try;
+	quota_block(fetch_account(source), clock_now() + *wait_ms * 1000);
+	return try < FETCH_TRIES && *wait_ms <= FETCH_MAX_WAIT_MS;
 }
 
 static void
@@ -155,6 +197,10 @@ fetch_report(const RestSource *source, const HttpRequest *request, const char *s
 static const char *
 fetch_status_hint(const RestSource *source, const HttpRequest *request)
 {
+	int64		wait_ms;
+
+	if (connector_throttled(source->connector, request, &wait_ms))
+		return "The API asks callers to wait; try again later.";
 	switch (request->status)
 	{
 		case 401:
@@ -166,7 +212,6 @@ fetch_status_hint(const RestSource *source, const HttpRequest *request)
 		case 404:
 		case 410:
 			return "Check \"base_url\" of the server and \"read.path\" of the object.";
-		case 429:
 		case 503:
 			return "The API asks callers to wait; try again later.";
 		case 301:

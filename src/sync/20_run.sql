@@ -74,4 +74,4 @@ COMMENT ON FUNCTION @extschema@.activate_wait(text, interval) IS
 
 CREATE FUNCTION @extschema@.activate_explain(name text) RETURNS SETOF text
 LANGUAGE c AS 'MODULE_PATHNAME', 'activate_explain';
-COMMENT ON FUNCTION @extschema@.activate_explain(text) IS 'what a run of the sync would do: changes, batches, calls';
+COMMENT ON FUNCTION @extschema@.activate_explain(text) IS 'what a run of the sync would do: changes, batches, calls, bytes, quota, time';

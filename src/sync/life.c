@@ -15,6 +15,7 @@
 #include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "outbox/outbox.h"
+#include "quota/quota.h"
 #include "sync/verbs.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -52,7 +53,10 @@ activate_resume(PG_FUNCTION_ARGS)
 	char	   *target = target_of_name(fcinfo);
 
 	if (target)
+	{
 		verb_count("DELETE FROM activate._paused_target WHERE server = $2::name AND $1 = 0", 0, target);
+		quota_forget(get_foreign_server_oid(target, false));
+	}
 	else
 		verb_count("UPDATE activate.sync SET paused = false, pause_reason = NULL WHERE id = $1",
 				   verb_sync(fcinfo)->id, NULL);

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "quota/quota.h"
 #include "sync/declare.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -16,7 +17,8 @@ typedef enum OptionKind
 	OPTION_NUMBER,				/* integer from 0 */
 	OPTION_PERCENT,				/* integer 0..100 */
 	OPTION_BOOLEAN,
-	OPTION_AFTER
+	OPTION_AFTER,
+	OPTION_PRIORITY
 } OptionKind;
 
 static const struct
@@ -33,6 +35,7 @@ static const struct
 	{"lag", OPTION_INTERVAL},
 	{"max_delete_percent", OPTION_PERCENT},
 	{"min_deletes", OPTION_NUMBER},
+	{"priority", OPTION_PRIORITY},
 	{"where", OPTION_TEXT},
 };
 
@@ -175,6 +178,10 @@ check_option(const char *name, OptionKind kind, const JsonbValue *value)
 		case OPTION_AFTER:
 			if (text == NULL || (strcmp(text, "delivered") != 0 && strcmp(text, "succeeded") != 0))
 				refuse_value(name, "\"succeeded\" or \"delivered\"");
+			break;
+		case OPTION_PRIORITY:
+			if (text == NULL || quota_class_named(text) == QUOTA_CLASSES)
+				refuse_value(name, "\"interactive\", \"normal\" or \"backfill\"");
 			break;
 	}
 }

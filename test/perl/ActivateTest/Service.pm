@@ -54,6 +54,22 @@ sub log
 	return $json->decode($self->call('GET', '/_log' . (defined $prefix ? "?path=$prefix" : '')));
 }
 
+# How many requests with that path, or below it, have come: when there are as many as
+# are expected, or have not been for long.  One on its way is no surprise, one too many is.
+sub calls
+{
+	my ($self, $path, $expected) = @_;
+	my $n;
+
+	for (1 .. 1000)
+	{
+		$n = grep { $_->{path} =~ m{^\Q$path\E(?:/|$)} } @{ $self->log($path) };
+		last if $n >= $expected;
+		select(undef, undef, undef, 0.01);
+	}
+	return $n;
+}
+
 # All objects of a collection: JSON text of an array, numbers as they were sent.
 sub objects
 {
