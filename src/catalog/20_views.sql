@@ -5,13 +5,13 @@ SELECT o.id, o.sync, o.key,
 	o.body,
 	coalesce(r.attempts, 0) AS attempts,
 	coalesce(r.due_at, o.enqueued_at) AS due_at,
-	o.enqueued_at, r.last_error, o.held, o.run, o.writer
+	o.enqueued_at, r.last_error, o.held, o.run, o.writer, o.undo IS NOT NULL AS undo
   FROM activate._outbox o LEFT JOIN activate._retry r ON r.id = o.id;
 COMMENT ON VIEW activate.outbox IS 'intents not yet delivered';
 GRANT SELECT ON activate.outbox TO PUBLIC;
 
 CREATE VIEW activate.sent WITH (security_invoker = true) AS
-SELECT sync, key, hash, image, remote_id, sent_at, seq FROM activate._sent;
+SELECT sync, key, hash, image, remote_id, sent_at, seq, run FROM activate._sent;
 COMMENT ON VIEW activate.sent IS 'per sync and key: what the target holds as far as we know';
 GRANT SELECT ON activate.sent TO PUBLIC;
 

@@ -106,6 +106,16 @@ outbox_append_planned(int64 sync, Jsonb *key, int64 run, bool forced, int64 plan
 }
 
 void
+outbox_append_undo(int64 sync, Jsonb *key, OutboxOp op, Jsonb *body, int64 run, OutboxOp done, const int64 *hash)
+{
+	OutboxRow	row = {.sync = sync, .op = op, .run = run, .key = key, .body = body, .undo = done};
+
+	row.has_planned = hash != NULL;
+	row.planned = hash ? *hash : 0;
+	outbox_push(row);
+}
+
+void
 outbox_append_held(int64 sync, Jsonb *key, int64 run)
 {
 	OutboxRow	row = {.sync = sync, .op = OUTBOX_DELETE, .held = true, .run = run, .key = key};
@@ -187,7 +197,8 @@ outbox_push(OutboxRow row)
 
 	outbox_touch(row.sync);
 	outbox_follow_extension();
-	if ((row.op == OUTBOX_TRUNCATE || (row.op == OUTBOX_CHANGE && row.body == NULL)) && outbox_is_known(&row))
+	if ((row.op == OUTBOX_TRUNCATE || (row.op == OUTBOX_CHANGE && row.body == NULL && row.undo == 0)) &&
+		outbox_is_known(&row))
 		return;
 
 	if (state->nrows - outbox_level()->first_row >= OUTBOX_BATCH)

@@ -131,6 +131,22 @@ outbox_claim(int64 sync, OutboxCursor *cursor, int limit, MemoryContext context)
 	return intents;
 }
 
+List *
+outbox_pending(int64 sync, int limit, MemoryContext context)
+{
+	MemoryContext previous = MemoryContextSwitchTo(context);
+	char	   *all = psprintf("1:" UINT64_FORMAT ":", PG_UINT64_MAX);
+	List	   *intents;
+
+	outbox_flush();
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	intents = outbox_read(sync, NULL, all, 0, 0, limit);
+	PopActiveSnapshot();
+	MemoryContextSwitchTo(previous);
+	return intents;
+}
+
 static void
 start_pass(OutboxCursor *cursor)
 {

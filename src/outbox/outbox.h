@@ -60,6 +60,15 @@ extern void outbox_flush(void);
 /* Intents of this transaction were removed by SQL: a key that comes again is appended again. */
 extern void outbox_forget_keys(void);
 
+/*
+ * Takes back what messages of a run have done with the key (done: OUTBOX_UPSERT,
+ * sent its row, or OUTBOX_DELETE), those that wait included.  body and its hash
+ * (NULL: unknown): what the target held before; OUTBOX_DELETE: nothing;
+ * OUTBOX_CHANGE without body: only what waits is taken back.
+ */
+extern void outbox_append_undo(int64 sync, Jsonb *key, OutboxOp op, Jsonb *body, int64 run, OutboxOp done,
+							   const int64 *hash);
+
 /* A delete over the mirror limit: waits for outbox_release() (or activate_discard). */
 extern void outbox_append_held(int64 sync, Jsonb *key, int64 run);
 
@@ -92,6 +101,9 @@ typedef struct OutboxIntent
 	Jsonb	   *key;
 	Jsonb	   *body;			/* NULL: to be rendered */
 	int64		run;			/* 0: none */
+	OutboxOp	undo;			/* what outbox_append_undo() said that the run has done; 0: it is no undo */
+	bool		has_planned;
+	int64		planned;
 	int			attempts;
 	TimestampTz due_at;			/* 0: at once */
 	bool		noted;			/* outbox_note() said: */
@@ -126,6 +138,12 @@ extern void outbox_cursor_reset(OutboxCursor *cursor);
  * List of OutboxIntent *, in context.
  */
 extern List *outbox_claim(int64 sync, OutboxCursor *cursor, int limit, MemoryContext context);
+
+/*
+ * The first of them that the present transaction sees, its own included: what
+ * it would leave to a deliverer.  Without those that are held.
+ */
+extern List *outbox_pending(int64 sync, int limit, MemoryContext context);
 
 /* Syncs of this database that have intents, for recovery and the safety poll; list of int64 *. */
 extern List *outbox_syncs(void);

@@ -99,8 +99,9 @@ BEGIN ATOMIC
 	WITH gone AS (
 		DELETE FROM activate._outbox RETURNING *
 	), back AS (
-		INSERT INTO activate._outbox (sync, id, nonce, op, forced, held, run, writer, enqueued_at, key, body, planned)
-		SELECT g.sync, g.id, g.nonce, g.op, g.forced, g.held, g.run, g.writer, g.enqueued_at, g.key, g.body, g.planned FROM gone g
+		INSERT INTO activate._outbox (sync, id, nonce, op, forced, held, run, writer, enqueued_at, key, body, planned, undo)
+		SELECT g.sync, g.id, g.nonce, g.op, g.forced, g.held, g.run, g.writer, g.enqueued_at, g.key, g.body, g.planned, g.undo
+		  FROM gone g
 		RETURNING sync
 	)
 	SELECT b.sync, count(*) FROM back b GROUP BY b.sync;

@@ -127,6 +127,8 @@ fill_slot(TupleTableSlot *slot, const OutboxRow *row, FullTransactionId xid)
 	isnull[OUTBOX_COL_BODY] = row->body == NULL;
 	values[OUTBOX_COL_PLANNED] = Int64GetDatum(row->planned);
 	isnull[OUTBOX_COL_PLANNED] = !row->has_planned;
+	values[OUTBOX_COL_UNDO] = CharGetDatum((char) row->undo);
+	isnull[OUTBOX_COL_UNDO] = row->undo == 0;
 	ExecStoreVirtualTuple(slot);
 }
 
