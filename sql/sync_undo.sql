@@ -53,9 +53,9 @@ SELECT activate_undo('undo', :run);
 ROLLBACK;
 BEGIN;
 SELECT activate_undo('undo', :run);
-SELECT op, key, body, undo, count(*) OVER () FROM activate.outbox WHERE sync = :sync AND undo ORDER BY id LIMIT 2;
+SELECT op, key, body, undo, count(*) OVER () FROM activate.outbox WHERE sync = :sync AND undo ORDER BY key LIMIT 2;
 SELECT key, op, code, reason, hash = activate._row_hash((SELECT c FROM contact c WHERE c.id = (r.key ->> 'id')::int)) AS same
-  FROM activate.rejection r WHERE sync = :sync ORDER BY id LIMIT 2;
+  FROM activate.rejection r WHERE sync = :sync ORDER BY key LIMIT 2;
 -- nothing of the run would go out
 SELECT count(*) FROM activate_preview('undo', 100);
 -- and it is not planned again, unless somebody says so
@@ -81,6 +81,9 @@ SELECT method, body::jsonb ->> 'op' AS op, body::jsonb -> 'key' AS key, body::js
 -- a second time nothing is added
 SELECT activate_undo('undo', :run);
 SELECT count(*) FROM enqueued;
+-- what a dump carries stays what it is
+SELECT rows FROM activate._outbox_restamp() WHERE sync = :sync;
+SELECT * FROM enqueued ORDER BY key LIMIT 1;
 -- a run counts nothing of it as sent: what the source holds now is not what was taken back, so it goes out as usual
 SELECT activate_run('undo') AS next \gset
 SELECT rows_inserted, rows_updated, rows_deleted FROM activate.run WHERE id = :next;
