@@ -211,7 +211,7 @@ sql("UPDATE part SET v = CASE id WHEN 2 THEN 'refused' ELSE 'bad' END");
 $run = run('part');
 is(undo('part', $run), 2, 'a run that was refused in part: the rest is restored');
 is(held('part'), $before, 'to what it was');
-is(sql("SELECT string_agg(concat_ws(' ', r.key ->> 'id', r.code, r.op), ', ' ORDER BY r.id) FROM activate.rejection r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'part'"),
+is(sql("SELECT string_agg(concat_ws(' ', r.key ->> 'id', r.code, r.op), ', ' ORDER BY r.code, r.key) FROM activate.rejection r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'part'"),
 	'2 422 upsert, 1 undone upsert, 3 undone upsert', 'the refusal stays what it was');
 
 # an undo that is refused, and tried again
