@@ -106,8 +106,8 @@ CREATE TABLE activate._outbox
 	body			jsonb,
 	planned			bigint,			-- what the run that enqueued it saw: hash of row and cursor; NULL: no run
 	-- activate_undo(): takes back what "run" has done with the key, sent its row (s) or deleted it (d);
-	-- then "planned" is the hash of the body
-	undo			"char" CHECK (undo IN ('s', 'd')),
+	-- r: activate_replay() of what an undo has restored.  Then "planned" is the hash of the body.
+	undo			"char" CHECK (undo IN ('s', 'd', 'r')),
 	PRIMARY KEY (sync, xid, id)
 );
 ALTER SEQUENCE activate.outbox_id_seq OWNED BY activate._outbox.id;

@@ -5,7 +5,7 @@ SELECT o.id, o.sync, o.key,
 	o.body,
 	coalesce(r.attempts, 0) AS attempts,
 	coalesce(r.due_at, o.enqueued_at) AS due_at,
-	o.enqueued_at, r.last_error, o.held, o.run, o.writer, o.undo IS NOT NULL AS undo
+	o.enqueued_at, r.last_error, o.held, o.run, o.writer, coalesce(o.undo <> 'r', false) AS undo
   FROM activate._outbox o LEFT JOIN activate._retry r ON r.id = o.id;
 COMMENT ON VIEW activate.outbox IS 'intents not yet delivered';
 GRANT SELECT ON activate.outbox TO PUBLIC;

@@ -214,7 +214,7 @@ count_covered(const DeliverEntry *entry, bool *forced)
 	{
 		const OutboxIntent *intent = &dlist_container(DeliverIntent, node, iter.cur)->intent;
 
-		if (intent->body != NULL || intent->undo != 0)
+		if (intent->body != NULL || intent->undo != UNDO_NONE)
 			break;
 		*forced |= intent->forced;
 		n++;
@@ -354,7 +354,7 @@ prepare_event(DeliverEntry *entry, const DeliverKnown *known)
 		prepare_message(entry, merge.op == OUTBOX_CHANGE ? outbox_mode_op(sync->mode) : merge.op, merge.body, known);
 }
 
-/* What the target held before a run.  It makes nothing good that was refused: not sending that again is the point. */
+/* What the target held before a run, or since that was undone.  It makes nothing good that was refused: not sending that again is the point. */
 static void
 prepare_undo(DeliverEntry *entry, const OutboxIntent *undo, const DeliverKnown *known)
 {
@@ -477,7 +477,7 @@ message_identity(DeliverEntry *entry, OutboxOp op, Jsonb *row, const DeliverKnow
 	/* tried stays what it is until this one has gone: it may be rendered once more before */
 	entry->tried_ambiguous = false;
 	deliver_message_id(entry->id, entry->nonce, sync, key, op, row);
-	if (entry->uncertain && (deliver_entry_newest(entry)->undo != 0 || !is_event(entry)))
+	if (entry->uncertain && (deliver_entry_newest(entry)->undo != UNDO_NONE || !is_event(entry)))
 		note_identity(entry);
 }
 

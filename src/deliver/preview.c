@@ -104,7 +104,7 @@ find_coalescing(Preview *preview, const OutboxIntent *intent)
 {
 	bool		implicit = preview->declaration.sync->implicit;
 
-	for (int i = preview->n - 1; (implicit ? JB_ROOT_COUNT(intent->key) > 0 : intent->undo != 0 || intent->body == NULL) && i >= 0; i--)
+	for (int i = preview->n - 1; (implicit ? JB_ROOT_COUNT(intent->key) > 0 : intent->undo != UNDO_NONE || intent->body == NULL) && i >= 0; i--)
 	{
 		PreviewRow *row = &preview->rows[i];
 
@@ -114,8 +114,8 @@ find_coalescing(Preview *preview, const OutboxIntent *intent)
 			return NULL;
 		if (implicit)
 			return deliver_merge_add(&row->merge, intent) ? row : NULL;
-		if (intent->undo != 0)
-			return row->body == NULL && row->run == intent->run ? row : NULL;
+		if (intent->undo != UNDO_NONE)
+			return row->body == NULL && row->run == intent->run && intent->undo != UNDO_AGAIN ? row : NULL;
 		if (row->body == NULL)
 			return row;
 	}
@@ -151,7 +151,7 @@ preview_pending(Preview *preview)
 			row->body = row->merge.body;
 			row->op = row->merge.op;
 		}
-		if (intent->undo != 0)
+		if (intent->undo != UNDO_NONE)
 		{
 			row->undo = intent;
 			row->body = intent->body;

@@ -52,7 +52,7 @@ deliver_undo_of(const DeliverOutcome *outcome)
 {
 	const OutboxIntent *newest = deliver_entry_newest(outcome->entry);
 
-	return newest != NULL && newest->undo != 0 ? newest : NULL;
+	return newest != NULL && newest->undo != UNDO_NONE && newest->undo != UNDO_AGAIN ? newest : NULL;
 }
 
 /* The run that what a message did is recorded for; 0: none. */
@@ -61,7 +61,7 @@ deliver_undo_run(RecordUndo *undo, const DeliverOutcome *outcome, const RecordSy
 {
 	const OutboxIntent *newest = deliver_entry_newest(outcome->entry);
 
-	if (newest == NULL || newest->run == 0 || newest->undo != 0 || !sync->there || !sync->undo ||
+	if (newest == NULL || newest->run == 0 || newest->undo != UNDO_NONE || !sync->there || !sync->undo ||
 		sync->epoch != outcome->entry->epoch)
 		return 0;
 	return run_is_known(undo, newest->run) ? newest->run : 0;
@@ -152,8 +152,8 @@ deliver_undo_ahead(const DeliverEntry *entry, int *covered)
 		const OutboxIntent *intent = &dlist_container(DeliverIntent, node, iter.cur)->intent;
 
 		(*covered)++;
-		if (intent->undo != 0)
-			return newest == NULL || newest->run == intent->run ? intent : NULL;
+		if (intent->undo != UNDO_NONE)
+			return newest == NULL || (intent->undo != UNDO_AGAIN && newest->run == intent->run) ? intent : NULL;
 		if (intent->body != NULL)
 			return NULL;
 		newest = intent;
@@ -165,14 +165,17 @@ deliver_undo_ahead(const DeliverEntry *entry, int *covered)
  * The target still holds what the run left there; or may hold it, because a
  * message that is taken back is of unknown outcome (uncertain).  Else something
  * has changed the key since it was asked for, or no message of the run went
- * out: there is nothing to restore.
+ * out: there is nothing to restore.  What was restored is sent again while it is
+ * that what the target is known to hold.
  */
 bool
 deliver_undo_stands(const OutboxIntent *undo, const DeliverKnown *known, bool uncertain)
 {
 	if (undo->op == OUTBOX_CHANGE)
 		return false;
+	if (undo->undo == UNDO_AGAIN)
+		return known->sent && known->has_hash == undo->has_planned && (!known->has_hash || known->hash == undo->planned);
 	if (uncertain)
 		return true;
-	return undo->undo == OUTBOX_DELETE ? !known->sent : known->sent && known->run == undo->run;
+	return undo->undo == UNDO_DELETED ? !known->sent : known->sent && known->run == undo->run;
 }

@@ -106,10 +106,12 @@ outbox_append_planned(int64 sync, Jsonb *key, int64 run, bool forced, int64 plan
 }
 
 void
-outbox_append_undo(int64 sync, Jsonb *key, OutboxOp op, Jsonb *body, int64 run, OutboxOp done, const int64 *hash)
+outbox_append_undo(int64 sync, Jsonb *key, OutboxOp op, Jsonb *body, int64 run, OutboxUndo undo, const int64 *hash)
 {
-	OutboxRow	row = {.sync = sync, .op = op, .run = run, .key = key, .body = body, .undo = done};
+	OutboxRow	row = {.sync = sync, .op = op, .run = run, .key = key, .body = body, .undo = undo};
 
+	/* asked for, as all of a replay is; of no run, it would else look like a captured change */
+	row.forced = undo == UNDO_AGAIN;
 	row.has_planned = hash != NULL;
 	row.planned = hash ? *hash : 0;
 	outbox_push(row);
@@ -197,7 +199,7 @@ outbox_push(OutboxRow row)
 
 	outbox_touch(row.sync);
 	outbox_follow_extension();
-	if ((row.op == OUTBOX_TRUNCATE || (row.op == OUTBOX_CHANGE && row.body == NULL && row.undo == 0)) &&
+	if ((row.op == OUTBOX_TRUNCATE || (row.op == OUTBOX_CHANGE && row.body == NULL && row.undo == UNDO_NONE)) &&
 		outbox_is_known(&row))
 		return;
 

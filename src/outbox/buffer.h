@@ -25,7 +25,7 @@ typedef struct OutboxRow
 	Jsonb	   *body;			/* NULL: none */
 	bool		has_planned;
 	int64		planned;
-	OutboxOp	undo;			/* 0: none */
+	OutboxUndo	undo;
 } OutboxRow;
 
 /* Columns of activate._outbox in the order of src/catalog/10_tables.sql. */

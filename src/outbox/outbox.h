@@ -34,6 +34,15 @@ typedef enum OutboxOp
 
 extern const char *outbox_op_name(OutboxOp op);
 
+/* An intent that brings what is to be restored. */
+typedef enum OutboxUndo
+{
+	UNDO_NONE = 0,
+	UNDO_SENT = 's',			/* a run has sent the key's row */
+	UNDO_DELETED = 'd',			/* a run has deleted it */
+	UNDO_AGAIN = 'r'			/* was restored already, and is sent once more */
+} OutboxUndo;
+
 /* What a mode does with a row that is there (activate._mode_op() in SQL). */
 extern OutboxOp outbox_mode_op(SyncMode mode);
 
@@ -61,12 +70,12 @@ extern void outbox_flush(void);
 extern void outbox_forget_keys(void);
 
 /*
- * Takes back what messages of a run have done with the key (done: OUTBOX_UPSERT,
- * sent its row, or OUTBOX_DELETE), those that wait included.  body and its hash
- * (NULL: unknown): what the target held before; OUTBOX_DELETE: nothing;
- * OUTBOX_CHANGE without body: only what waits is taken back.
+ * Takes back what messages of a run have done with the key, those that wait
+ * included.  body and its hash (NULL: unknown): what the target held before;
+ * OUTBOX_DELETE: nothing; OUTBOX_CHANGE without body: only what waits is taken
+ * back.  UNDO_AGAIN is of no run, and takes nothing back.
  */
-extern void outbox_append_undo(int64 sync, Jsonb *key, OutboxOp op, Jsonb *body, int64 run, OutboxOp done,
+extern void outbox_append_undo(int64 sync, Jsonb *key, OutboxOp op, Jsonb *body, int64 run, OutboxUndo undo,
 							   const int64 *hash);
 
 /* A delete over the mirror limit: waits for outbox_release() (or activate_discard). */
@@ -101,7 +110,7 @@ typedef struct OutboxIntent
 	Jsonb	   *key;
 	Jsonb	   *body;			/* NULL: to be rendered */
 	int64		run;			/* 0: none */
-	OutboxOp	undo;			/* what outbox_append_undo() said that the run has done; 0: it is no undo */
+	OutboxUndo	undo;
 	bool		has_planned;
 	int64		planned;
 	int			attempts;

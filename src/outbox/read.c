@@ -167,7 +167,7 @@ read_intent(TupleTableSlot *slot)
 	if (!isnull[OUTBOX_COL_RUN])
 		intent->run = DatumGetInt64(values[OUTBOX_COL_RUN]);
 	if (!isnull[OUTBOX_COL_UNDO])
-		intent->undo = (OutboxOp) DatumGetChar(values[OUTBOX_COL_UNDO]);
+		intent->undo = (OutboxUndo) DatumGetChar(values[OUTBOX_COL_UNDO]);
 	intent->has_planned = !isnull[OUTBOX_COL_PLANNED];
 	if (intent->has_planned)
 		intent->planned = DatumGetInt64(values[OUTBOX_COL_PLANNED]);

@@ -128,7 +128,7 @@ fill_slot(TupleTableSlot *slot, const OutboxRow *row, FullTransactionId xid)
 	values[OUTBOX_COL_PLANNED] = Int64GetDatum(row->planned);
 	isnull[OUTBOX_COL_PLANNED] = !row->has_planned;
 	values[OUTBOX_COL_UNDO] = CharGetDatum((char) row->undo);
-	isnull[OUTBOX_COL_UNDO] = row->undo == 0;
+	isnull[OUTBOX_COL_UNDO] = row->undo == UNDO_NONE;
 	ExecStoreVirtualTuple(slot);
 }
 

@@ -187,7 +187,7 @@ take_back_row(Undo *undo, HeapTuple row, TupleDesc desc)
 	OutboxOp	op = (OutboxOp) DatumGetChar(SPI_getbinval(row, desc, 3, &isnull));
 	Datum		body = SPI_getbinval(row, desc, 4, &no_body);
 	int64		hash = DatumGetInt64(SPI_getbinval(row, desc, 5, &no_hash));
-	OutboxOp	done = DatumGetChar(SPI_getbinval(row, desc, 6, &isnull)) == 'd' ? OUTBOX_DELETE : OUTBOX_UPSERT;
+	OutboxUndo	did = (OutboxUndo) DatumGetChar(SPI_getbinval(row, desc, 6, &isnull));
 
 	switch (action)
 	{
@@ -207,7 +207,7 @@ take_back_row(Undo *undo, HeapTuple row, TupleDesc desc)
 			undo->restored++;
 	}
 	outbox_append_undo(undo->sync->id, key, op, no_body || op == OUTBOX_DELETE || op == OUTBOX_CHANGE ? NULL : DatumGetJsonbP(body),
-					   undo->run, done, no_hash ? NULL : &hash);
+					   undo->run, did, no_hash ? NULL : &hash);
 }
 
 static void
@@ -222,7 +222,7 @@ undo_report(const Undo *undo)
 				(errmsg("there is nothing of run %lld of sync \"%s\" to undo", run, name)));
 	if (undo->withdrawn + undo->held > 0)
 		ereport(NOTICE,
-				(errmsg("%lld messages of run %lld of sync \"%s\" that wait are not sent",
+				(errmsg("%lld messages of run %lld of sync \"%s\" that wait are taken back",
 						(long long) (undo->withdrawn + undo->held), run, name)));
 	if (undo->changed > 0)
 		ereport(NOTICE,
