@@ -248,7 +248,7 @@ plan_row(CapturePlan *plan, HeapTuple row, TupleDesc desc)
 		if (plan->holds)
 			outbox_append_held(plan->sync->id, key, plan->run);
 		else
-			outbox_append(plan->sync->id, key, OUTBOX_DELETE, NULL, plan->run, false);
+			outbox_append(plan->sync->id, key, OUTBOX_DELETE, NULL, plan->run, plan->unlimited);
 		return;
 	}
 	if (plan->known)

@@ -49,12 +49,13 @@ REVOKE ALL ON FUNCTION activate._newest_sql(text, text) FROM PUBLIC;
 -- loops there).
 -- What is pending counts as sent, but its message may be under way with what the row was before: only if the
 -- newest intent of the key was planned for the row as we see it, or comes from a trigger (told), which writes
--- one for each change, nothing is to be done.
+-- one for each change, nothing is to be done.  What was taken back (activate_undo) stays so even where every row is
+-- sent each time, unless somebody asked for that (full => true).
 CREATE FUNCTION activate._diff_sql(sync bigint, source text, type text, watermark text,
-	everything boolean, updates boolean, deletes boolean, told boolean, chunk boolean) RETURNS text
+	everything boolean, updates boolean, deletes boolean, told boolean, chunk boolean, asked boolean) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 BEGIN ATOMIC
-	-- %8: whole; %9: a row as it is now; %11: keys of a chunk
+	-- %8: whole; %9: a row as it is now; %11: keys of a chunk; %12: asked
 	SELECT format($sql$
 WITH raw AS %1$s (%2$s),
 src AS MATERIALIZED (
@@ -62,25 +63,27 @@ src AS MATERIALIZED (
 known AS (
 	SELECT u.key, bool_or(u.kind = 's') AS sent, max(u.hash) FILTER (WHERE u.kind = 's') AS hash,
 		bool_or(u.kind = 'p') AS pending, bool_or(u.kind IN ('p', 'q')) AS any_pending, bool_or(u.kind = 'h') AS held,
-		bool_or(u.kind = 'd') AS no_delete, bool_or(u.kind IN ('d', 'r')) AND NOT bool_or(u.kind IN ('p', 'q')) AS rejected,
-		array_agg(u.hash) FILTER (WHERE u.kind = 'r') AS refused, max(u.hash) FILTER (WHERE u.kind = 'l') AS planned
+		bool_or(u.kind = 'd') AS no_delete, bool_or(u.kind IN ('d', 'r', 'w')) AND NOT bool_or(u.kind IN ('p', 'q')) AS rejected,
+		array_agg(u.hash) FILTER (WHERE u.kind IN ('r', 'w')) AS refused, array_agg(u.hash) FILTER (WHERE u.kind = 'w') AS undone,
+		max(u.hash) FILTER (WHERE u.kind = 'l') AS planned
 	  FROM (SELECT s.key, 's' AS kind, s.hash FROM activate._sent s WHERE s.sync = %3$s%11$s
 			UNION ALL
-			SELECT o.key, CASE WHEN o.held THEN 'h' WHEN o.forced OR NOT %4$L::boolean THEN 'p' ELSE 'q' END, NULL
+			SELECT o.key, CASE WHEN o.held THEN 'h' WHEN o.undo IS NOT NULL THEN 'q' WHEN o.forced OR NOT %4$L::boolean THEN 'p' ELSE 'q' END, NULL
 			  FROM activate._intent o WHERE o.sync = %3$s%11$s
 			UNION ALL
 			(SELECT DISTINCT ON (o.key) o.key, 'l', o.planned FROM activate._intent o
-			  WHERE o.sync = %3$s AND NOT o.held AND (o.forced OR NOT %4$L::boolean)%11$s ORDER BY o.key, o.id DESC)
+			  WHERE o.sync = %3$s AND NOT o.held AND o.undo IS NULL AND (o.forced OR NOT %4$L::boolean)%11$s ORDER BY o.key, o.id DESC)
 			UNION ALL
-			SELECT j.key, CASE WHEN j.op = 'delete' THEN 'd' ELSE 'r' END, j.hash FROM activate.rejection j
+			SELECT j.key, CASE WHEN j.op = 'delete' THEN 'd' WHEN j.code = 'undone' THEN 'w' ELSE 'r' END, j.hash FROM activate.rejection j
 			 WHERE j.sync = %3$s AND j.code IS DISTINCT FROM 'null_key' AND j.code IS DISTINCT FROM 'duplicate_key'%11$s) u
 	 GROUP BY u.key),
 compared AS (
 	SELECT CASE WHEN src.bad THEN 'x' WHEN src.n > 1 THEN 'y'
 			WHEN known.pending AND (src.key IS NULL OR coalesce(known.planned = %9$s, %10$L::boolean)) THEN NULL
 			WHEN src.key IS NULL AND %6$L::boolean AND known.sent THEN
-				CASE WHEN known.any_pending OR known.no_delete THEN NULL WHEN known.held THEN 'h' ELSE 'd' END
+				CASE WHEN known.any_pending OR (known.no_delete AND NOT %12$L::boolean) THEN NULL WHEN known.held THEN 'h' ELSE 'd' END
 			WHEN src.key IS NULL THEN CASE WHEN known.rejected AND %8$L::boolean THEN 'f' END
+			WHEN NOT %12$L::boolean AND src.hash = ANY (known.undone) THEN NULL
 			WHEN %4$L::boolean THEN CASE WHEN known.sent THEN 'u' ELSE 'n' END
 			WHEN known.pending THEN CASE WHEN NOT known.sent THEN 'n' WHEN %5$L::boolean THEN 'u' END
 			WHEN src.hash = ANY (known.refused) THEN NULL
@@ -101,11 +104,11 @@ SELECT diff.action, diff.key, diff.hash, diff.n, NULL, NULL, NULL, diff.planned 
 		everything, updates, deletes, activate._newest_sql(type, watermark), type IS NULL AND NOT chunk,
 		-- a row that changed and changed back has another cursor, and is read once
 		CASE WHEN type IS NULL THEN 'src.hash' ELSE 'hashtextextended(src.c, src.hash)' END, told,
-		CASE WHEN chunk THEN ' AND key IN (SELECT src.key FROM src)' END);
+		CASE WHEN chunk THEN ' AND key IN (SELECT src.key FROM src)' END, asked);
 END;
-COMMENT ON FUNCTION activate._diff_sql(bigint, text, text, text, boolean, boolean, boolean, boolean, boolean) IS
+COMMENT ON FUNCTION activate._diff_sql(bigint, text, text, text, boolean, boolean, boolean, boolean, boolean, boolean) IS
 	'private: the statement that compares a source with what was sent';
-REVOKE ALL ON FUNCTION activate._diff_sql(bigint, text, text, text, boolean, boolean, boolean, boolean, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION activate._diff_sql(bigint, text, text, text, boolean, boolean, boolean, boolean, boolean, boolean) FROM PUBLIC;
 
 -- API: Private.  Rows that are sent once, told apart by marks in
 -- activate._seen: the key, or where there is none the hash, and the cursor's
@@ -176,7 +179,7 @@ BEGIN
 		RETURN activate._append_sql(s.id, source, s.key_columns <> '{}', s.cursor_type, watermark, lag, everything, chunk IS NOT NULL);
 	END IF;
 	RETURN activate._diff_sql(s.id, source, s.cursor_type, watermark, everything, updates,
-		deletes AND s.cursor_type IS NULL AND chunk IS NULL, s.capture = 'trigger', chunk IS NOT NULL);
+		deletes AND s.cursor_type IS NULL AND chunk IS NULL, s.capture = 'trigger', chunk IS NOT NULL, since_start);
 END
 $$;
 COMMENT ON FUNCTION activate._plan_sql(bigint, text, boolean, boolean, boolean, boolean, boolean, text) IS

@@ -107,6 +107,9 @@ CREATE TABLE activate._outbox
 	key				jsonb,
 	body			jsonb,
 	planned			bigint,			-- what the run that enqueued it saw: hash of row and cursor; NULL: no run
+	-- activate_undo(): takes back what "run" has done with the key, sent its row (s) or deleted it (d);
+	-- r: activate_replay() of what an undo has restored.  Then "planned" is the hash of the body.
+	undo			"char" CHECK (undo IN ('s', 'd', 'r')),
 	keys			jsonb[],		-- of intents with the ids "id + steps[i]" and planned = plans[i]
 	steps			smallint[],
 	plans			bigint[],
@@ -149,12 +152,30 @@ CREATE TABLE activate._sent
 	hash			bigint,
 	seq				bigint NOT NULL,
 	sent_at			timestamptz NOT NULL,
+	run				bigint,			-- whose message it was that the target holds; NULL: of none, or nothing is kept of it
 	key				jsonb NOT NULL,
 	remote_id		text,
 	image			jsonb,
 	PRIMARY KEY (sync, digest)
 ) WITH (fillfactor = 50);	-- a row is updated each time it is sent, in its page (HOT), also if all are at once
 COMMENT ON TABLE activate._sent IS 'private: what targets hold as far as we know, behind activate.sent';
+
+-- Written by C, see src/deliver/undo.c: what a target held before a message of a
+-- run changed it.  A key that the run was the first to send has no row here: that is
+-- what _sent.run without one means.  Goes with the row of the run.
+CREATE TABLE activate._undo
+(
+	sync			bigint NOT NULL,
+	run				bigint NOT NULL,
+	digest			uuid NOT NULL,	-- activate._key_digest(key)
+	hash			bigint,
+	before			bigint,			-- _sent.run
+	deleted			boolean NOT NULL,	-- the run did: _sent has no such key since
+	key				jsonb NOT NULL,
+	image			jsonb,
+	PRIMARY KEY (sync, run, digest)
+);
+COMMENT ON TABLE activate._undo IS 'private: what targets held before runs, for activate_undo()';
 
 CREATE SEQUENCE activate.rejection_id_seq;
 CREATE TABLE activate.rejection
@@ -286,7 +307,7 @@ DO $$
 DECLARE
 	t text;
 BEGIN
-	FOREACH t IN ARRAY ARRAY['run', '_outbox', '_retry', '_sent', 'rejection', '_receipt', '_tally', '_watermark', '_seen',
+	FOREACH t IN ARRAY ARRAY['run', '_outbox', '_retry', '_sent', '_undo', 'rejection', '_receipt', '_tally', '_watermark', '_seen',
 		'_tick'] LOOP
 		EXECUTE format('ALTER TABLE activate.%I ENABLE ROW LEVEL SECURITY', t);
 		EXECUTE format('CREATE POLICY own ON activate.%I FOR SELECT USING '
@@ -299,13 +320,13 @@ END
 $$;
 GRANT SELECT ON activate.sync, activate.connector TO PUBLIC;
 
--- What pg_dump carries (SEMANTICS 17): not run, not receipt.  One command
--- each: every call updates the same row of pg_extension.
+-- What pg_dump carries (SEMANTICS 17): not run, not receipt, not what belongs to runs; but their numbers, which
+-- _sent has.  One command each: every call updates the same row of pg_extension.
 DO $$
 DECLARE
 	t text;
 BEGIN
-	FOREACH t IN ARRAY ARRAY['sync', 'sync_id_seq', '_outbox', 'outbox_id_seq', '_retry', '_sent',
+	FOREACH t IN ARRAY ARRAY['sync', 'sync_id_seq', 'run_id_seq', '_outbox', 'outbox_id_seq', '_retry', '_sent',
 		'rejection', 'rejection_id_seq', '_watermark', '_seen', '_identity', '_tick', '_paused_target'] LOOP
 		PERFORM pg_extension_config_dump(format('activate.%I', t)::regclass, '');
 	END LOOP;

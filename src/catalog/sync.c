@@ -136,6 +136,13 @@ sync_option_text(const Sync *sync, const char *name)
 	}
 }
 
+bool
+sync_keeps_undo(const Sync *sync)
+{
+	return sync->kind == SYNC_TO_API && !sync->implicit && sync->mode != SYNC_APPEND &&
+		sync_option_bool(sync, "image", true) && sync_option_bool(sync, "undo", true);
+}
+
 void
 sync_enter_owner(const Sync *sync, IdentityScope *scope)
 {

@@ -138,6 +138,9 @@ extern int	sync_option_int(const Sync *sync, const char *name, int fallback);
 extern bool sync_option_bool(const Sync *sync, const char *name, bool fallback);
 extern char *sync_option_text(const Sync *sync, const char *name);	/* NULL: not given */
 
+/* Is what the target held before a run kept, for activate_undo()? */
+extern bool sync_keeps_undo(const Sync *sync);
+
 /*
  * Acts as the owner, in the rendering settings and under the search_path of
  * the declaration.  The owner's own session needs no restricted switch, and

@@ -16,7 +16,8 @@ COMMENT ON FUNCTION activate._deliver_syncs() IS 'private: syncs to APIs, their 
 REVOKE ALL ON FUNCTION activate._deliver_syncs() FROM PUBLIC;
 
 -- API: Private.  The last rejection of each of these keys, if it has one.
-CREATE FUNCTION activate._deliver_refused(sync bigint, keys jsonb[], OUT ord integer, OUT hash bigint, OUT op text)
+CREATE FUNCTION activate._deliver_refused(sync bigint, keys jsonb[], OUT ord integer, OUT hash bigint, OUT op text,
+	OUT undone boolean)
 RETURNS SETOF record
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, activate, pg_temp
@@ -26,7 +27,7 @@ SET jit = off
 AS $$
 BEGIN
 	RETURN QUERY
-	SELECT k.ord::integer, r.hash, r.op
+	SELECT k.ord::integer, r.hash, r.op, r.code IS NOT DISTINCT FROM 'undone'
 	  FROM unnest(keys) WITH ORDINALITY AS k(key, ord)
 	 CROSS JOIN LATERAL (SELECT * FROM activate.rejection j
 		 WHERE j.sync = _deliver_refused.sync AND j.key = k.key ORDER BY j.id DESC LIMIT 1) r;

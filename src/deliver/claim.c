@@ -32,6 +32,7 @@ static bool render_entries(ClaimWork *work, DeliverEntry **entries, int n, Rende
 static bool *check_deletes(ClaimWork *work, DeliverEntry **entries, int n, const Rendered *rendered,
 						   const DeliverKnown *known);
 static void prepare_event(DeliverEntry *entry, const DeliverKnown *known);
+static void prepare_undo(DeliverEntry *entry, const OutboxIntent *undo, const DeliverKnown *known);
 static void prepare_entry(DeliverEntry *entry, const Rendered *rendered, const DeliverKnown *known);
 static void prepare_message(DeliverEntry *entry, OutboxOp op, Jsonb *row, const DeliverKnown *known);
 static void settle_entry(DeliverEntry *entry, OutcomeKind kind, OutboxOp op, const char *code, const char *reason);
@@ -186,8 +187,10 @@ static bool
 is_event(const DeliverEntry *entry)
 {
 	const OutboxIntent *head = deliver_entry_head(entry);
+	int			covered;
 
-	return head->body != NULL || (head->op == OUTBOX_DELETE && entry->sync->declaration->sync->implicit);
+	return head->body != NULL || (head->op == OUTBOX_DELETE && entry->sync->declaration->sync->implicit) ||
+		deliver_undo_ahead(entry, &covered) != NULL;
 }
 
 /* The leading intents that one rendering can stand for. */
@@ -202,7 +205,7 @@ count_covered(const DeliverEntry *entry, bool *forced)
 	{
 		const OutboxIntent *intent = &dlist_container(DeliverIntent, node, iter.cur)->intent;
 
-		if (intent->body != NULL)
+		if (intent->body != NULL || intent->undo != UNDO_NONE)
 			break;
 		*forced |= intent->forced;
 		n++;
@@ -343,12 +346,27 @@ prepare_event(DeliverEntry *entry, const DeliverKnown *known)
 		prepare_message(entry, merge.op == OUTBOX_CHANGE ? outbox_mode_op(sync->mode) : merge.op, merge.body, known);
 }
 
+/* What the target held before a run, or since that was undone.  It makes nothing good that was refused: not sending that again is the point. */
+static void
+prepare_undo(DeliverEntry *entry, const OutboxIntent *undo, const DeliverKnown *known)
+{
+	entry->refused = false;
+	entry->has_hash = undo->has_planned;
+	entry->hash = undo->planned;
+	/* whether an attempt of its own has arrived does not matter: nothing else has changed then */
+	if (deliver_undo_stands(undo, known, entry->uncertain && entry->covered > 1))
+		prepare_message(entry, undo->op, undo->body, known);
+	else
+		settle_entry(entry, OUTCOME_SUPERSEDED, undo->op == OUTBOX_CHANGE ? entry->op : undo->op, NULL, NULL);
+}
+
 /* Decides what becomes of a rendered entry (SEMANTICS 1). */
 static void
 prepare_entry(DeliverEntry *entry, const Rendered *rendered, const DeliverKnown *known)
 {
 	const Sync *sync = entry->sync->declaration->sync;
 	OutboxOp	op = outbox_mode_op(sync->mode);
+	const OutboxIntent *undo;
 	bool		forced;
 
 	entry->epoch = sync->epoch;
@@ -356,6 +374,11 @@ prepare_entry(DeliverEntry *entry, const Rendered *rendered, const DeliverKnown 
 	entry->place = known->place;
 	/* an event that was refused is not made good by another */
 	entry->refused = known->refused && (sync->mode != SYNC_APPEND || sync->implicit);
+	if ((undo = deliver_undo_ahead(entry, &entry->covered)) != NULL)
+	{
+		prepare_undo(entry, undo, known);
+		return;
+	}
 	if (is_event(entry))
 	{
 		prepare_event(entry, known);
@@ -446,7 +469,7 @@ message_identity(DeliverEntry *entry, OutboxOp op, Jsonb *row, const DeliverKnow
 	/* tried stays what it is until this one has gone: it may be rendered once more before */
 	entry->tried_ambiguous = false;
 	deliver_message_id(entry->id, entry->nonce, sync, key, op, row);
-	if (entry->uncertain && !is_event(entry))
+	if (entry->uncertain && (deliver_entry_newest(entry)->undo != UNDO_NONE || !is_event(entry)))
 		note_identity(entry);
 }
 

@@ -435,8 +435,10 @@ typedef struct DeliverKnown
 	bool		has_hash;
 	int64		hash;
 	int64		seq;
+	int64		run;			/* whose message that was; 0: of none */
 	char	   *remote_id;
 	bool		refused;		/* the last answer for this key was a rejection */
+	bool		undone;			/* it was not: activate_undo() took it back */
 	bool		has_refused_hash;
 	int64		refused_hash;
 	bool		refused_delete;
@@ -458,6 +460,10 @@ extern char *deliver_id_text(const uint8 *id, char *out);
 extern void deliver_call_key(const ConnectorRow *rows, int n, const ConnectorWrite *write, char *out);
 extern Jsonb *deliver_target_key(const Sync *sync, Jsonb *key);
 extern int64 deliver_next_seq(void);
+
+/* undo.c */
+extern const OutboxIntent *deliver_undo_ahead(const DeliverEntry *entry, int *covered);
+extern bool deliver_undo_stands(const OutboxIntent *undo, const DeliverKnown *known, bool uncertain);
 
 /* target.c */
 extern DeliverTarget *deliver_target_get(Oid server, Oid userid, const char *name);

@@ -47,7 +47,7 @@ known_refused(int64 sync, Jsonb **keys, int n, DeliverKnown *out)
 	SPI_connect();
 	if (plan == NULL)
 	{
-		plan = SPI_prepare("SELECT ord, hash, op FROM activate._deliver_refused($1, $2)", 2, types);
+		plan = SPI_prepare("SELECT ord, hash, op, undone FROM activate._deliver_refused($1, $2)", 2, types);
 		if (plan == NULL || SPI_keepplan(plan) != 0)
 			elog(ERROR, "could not prepare the look for rejections");
 	}
@@ -63,6 +63,7 @@ known_refused(int64 sync, Jsonb **keys, int n, DeliverKnown *out)
 		known->refused_hash = DatumGetInt64(SPI_getbinval(tuple, desc, 2, &isnull));
 		known->has_refused_hash = !isnull;
 		known->refused_delete = strcmp(SPI_getvalue(tuple, desc, 3), outbox_op_name(OUTBOX_DELETE)) == 0;
+		known->undone = DatumGetBool(SPI_getbinval(tuple, desc, 4, &isnull));
 	}
 	SPI_finish();
 	identity_leave(&scope);

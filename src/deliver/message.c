@@ -33,13 +33,14 @@ deliver_decide(const Sync *sync, bool found, int64 hash, bool forced, bool uncer
 			return DECIDED_SKIP;
 		return known->refused && known->refused_delete && !forced && !uncertain ? DECIDED_REFUSED : DECIDED_SEND;
 	}
-	if (forced || sync->mode == SYNC_APPEND || sync->mode == SYNC_REPLACE)
+	if (forced || sync->mode == SYNC_APPEND)
 		return DECIDED_SEND;
 
-	/* SEMANTICS 9: what was refused is tried again only when its content changes */
-	if (known->refused && known->has_refused_hash && known->refused_hash == hash && !uncertain)
+	/* SEMANTICS 9: what was refused is tried again only when its content changes, or where every row is sent each time */
+	if (known->refused && known->has_refused_hash && known->refused_hash == hash && !uncertain &&
+		(sync->mode != SYNC_REPLACE || known->undone))
 		return DECIDED_REFUSED;
-	if (!known->sent)
+	if (!known->sent || sync->mode == SYNC_REPLACE)
 		return DECIDED_SEND;
 	if (sync->mode == SYNC_INSERT)
 		return DECIDED_SKIP;

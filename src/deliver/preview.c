@@ -31,6 +31,8 @@ typedef struct PreviewRow
 	Jsonb	   *body;			/* not NULL: an event */
 	OutboxOp	op;
 	DeliverMerge merge;			/* of DML on a foreign table */
+	const OutboxIntent *undo;	/* not NULL: an event, too */
+	int64		run;			/* of the newest intent */
 	bool		forced;
 	int64		seq;
 	uint64		nonce;
@@ -122,14 +124,18 @@ find_coalescing(Preview *preview, const OutboxIntent *intent)
 {
 	bool		implicit = preview->declaration.sync->implicit;
 
-	for (int i = preview->n - 1; (implicit ? JB_ROOT_COUNT(intent->key) > 0 : intent->body == NULL) && i >= 0; i--)
+	for (int i = preview->n - 1; (implicit ? JB_ROOT_COUNT(intent->key) > 0 : intent->undo != UNDO_NONE || intent->body == NULL) && i >= 0; i--)
 	{
 		PreviewRow *row = &preview->rows[i];
 
 		if (compareJsonbContainers(&row->key->root, &intent->key->root) != 0)
 			continue;
+		if (row->undo != NULL)
+			return NULL;
 		if (implicit)
 			return deliver_merge_add(&row->merge, intent) ? row : NULL;
+		if (intent->undo != UNDO_NONE)
+			return row->body == NULL && row->run == intent->run && intent->undo != UNDO_AGAIN ? row : NULL;
 		if (row->body == NULL)
 			return row;
 	}
@@ -139,13 +145,9 @@ find_coalescing(Preview *preview, const OutboxIntent *intent)
 static void
 preview_pending(Preview *preview)
 {
-	OutboxCursor cursor = {0};
-	List	   *intents;
+	List	   *intents = outbox_pending(preview->declaration.sync->id, MOST_ROWS, CurrentMemoryContext);
 	ListCell   *cell;
 
-	outbox_flush();
-	intents = outbox_claim(preview->declaration.sync->id, &cursor, preview->limit, CurrentMemoryContext);
-	outbox_cursor_reset(&cursor);
 	foreach(cell, intents)
 	{
 		OutboxIntent *intent = lfirst(cell);
@@ -153,6 +155,8 @@ preview_pending(Preview *preview)
 
 		/* what is to be deleted for it will be held */
 		if (intent->op == OUTBOX_TRUNCATE)
+			continue;
+		if (row == NULL && preview->n == preview->limit)
 			continue;
 		if (row == NULL)
 		{
@@ -167,6 +171,13 @@ preview_pending(Preview *preview)
 			row->body = row->merge.body;
 			row->op = row->merge.op;
 		}
+		if (intent->undo != UNDO_NONE)
+		{
+			row->undo = intent;
+			row->body = intent->body;
+			row->op = intent->op;
+		}
+		row->run = intent->run;
 		row->forced |= intent->forced;
 		if (intent->id > row->seq)
 		{
@@ -187,7 +198,7 @@ preview_render(Preview *preview)
 	int			n = 0;
 
 	for (int i = 0; i < preview->n; i++)
-		if (preview->rows[i].body == NULL && !sync->implicit)
+		if (preview->rows[i].body == NULL && preview->rows[i].undo == NULL && !sync->implicit)
 		{
 			places[n] = i;
 			keys[n++] = preview->rows[i].key;
@@ -279,9 +290,9 @@ preview_decide(Preview *preview, ConnectorRow *rows)
 		PreviewRow *from = &preview->rows[i];
 		ConnectorRow *to = &rows[n];
 		uint8		id[DELIVER_ID_LEN];
-		bool		event = from->body != NULL || sync->implicit;
+		bool		event = from->body != NULL || from->undo != NULL || sync->implicit;
 
-		if (from->merge.nothing)
+		if (from->merge.nothing || (from->undo && !deliver_undo_stands(from->undo, &known[i], false)))
 			continue;
 		if (event)
 			to->op = from->op == OUTBOX_CHANGE ? outbox_mode_op(sync->mode) : from->op;

@@ -181,7 +181,11 @@ read_sync(int64 id)
 	if (own_table_find(&table, &key, 1))
 	{
 		char	   *mode = TextDatumGetCString(sync_attribute(&table, "mode"));
+		Sync		options = {.kind = SYNC_TO_API, .mode = strcmp(mode, "append") == 0 ? SYNC_APPEND : SYNC_UPSERT};
 
+		options.implicit = DatumGetBool(sync_attribute(&table, "implicit"));
+		options.options = DatumGetJsonbP(sync_attribute(&table, "options"));
+		sync->undo = sync_keeps_undo(&options);
 		sync->there = true;
 		sync->epoch = DatumGetInt32(sync_attribute(&table, "epoch"));
 		sync->deletes = strcmp(mode, "mirror") == 0 || strcmp(mode, "replace") == 0;

@@ -20,7 +20,8 @@
 /* Columns of activate._sent in the order of src/catalog/10_tables.sql, from 1. */
 enum
 {
-	COL_SYNC = 1, COL_DIGEST, COL_HASH, COL_SEQ, COL_SENT_AT, COL_KEY, COL_REMOTE_ID, COL_IMAGE, COLUMNS = COL_IMAGE
+	COL_SYNC = 1, COL_DIGEST, COL_HASH, COL_SEQ, COL_SENT_AT, COL_RUN, COL_KEY, COL_REMOTE_ID, COL_IMAGE,
+	COLUMNS = COL_IMAGE
 };
 
 static void
@@ -78,6 +79,9 @@ deliver_sent_known(int64 sync, Jsonb **keys, int n, DeliverKnown *out, MemoryCon
 		known->hash = DatumGetInt64(slot_getattr(table.row, COL_HASH, &isnull));
 		known->has_hash = !isnull;
 		known->seq = DatumGetInt64(slot_getattr(table.row, COL_SEQ, &isnull));
+		known->run = DatumGetInt64(slot_getattr(table.row, COL_RUN, &isnull));
+		if (isnull)
+			known->run = 0;
 		remote_id = slot_getattr(table.row, COL_REMOTE_ID, &isnull);
 		if (!isnull)
 			known->remote_id = TextDatumGetCString(remote_id);
@@ -109,7 +113,7 @@ fill_fresh(OwnTable *table, const DeliverOutcome *outcome)
 	return slot;
 }
 
-/* Without a hash it was no whole row, but columns written to a foreign table. */
+/* Without a hash it was no whole row, but columns written to a foreign table (or what an undo restores). */
 static void
 fill_image(TupleTableSlot *slot, const DeliverOutcome *outcome, TupleTableSlot *old)
 {
@@ -120,7 +124,7 @@ fill_image(TupleTableSlot *slot, const DeliverOutcome *outcome, TupleTableSlot *
 
 	if (entry->row == NULL || !outcome->image)
 		return;
-	if (old != NULL && !entry->has_hash)
+	if (old != NULL && !entry->has_hash && deliver_undo_of(outcome) == NULL)
 		before = slot_getattr(old, COL_IMAGE, &isnull);
 	set_column(slot, COL_IMAGE, isnull ? image : DirectFunctionCall2(jsonb_concat, before, image));
 }
@@ -137,9 +141,51 @@ fill_remote_id(TupleTableSlot *slot, const DeliverOutcome *outcome, TupleTableSl
 		set_column(slot, COL_REMOTE_ID, before);
 }
 
-static void
-record_sent(OwnTable *table, const DeliverOutcome *outcome)
+static SentBefore
+sent_before(TupleTableSlot *old)
 {
+	SentBefore	before = {0};
+	bool		isnull;
+
+	before.hash = DatumGetInt64(slot_getattr(old, COL_HASH, &isnull));
+	before.has_hash = !isnull;
+	before.run = DatumGetInt64(slot_getattr(old, COL_RUN, &isnull));
+	if (isnull)
+		before.run = 0;
+	before.image = slot_getattr(old, COL_IMAGE, &isnull);
+	before.has_image = !isnull;
+	return before;
+}
+
+/* Whose message the target holds, once it is known that this one was taken: what changed nothing is nobody's. */
+static int64
+run_since(const DeliverOutcome *outcome, int64 run, TupleTableSlot *old)
+{
+	const DeliverEntry *entry = outcome->entry;
+	SentBefore	before;
+
+	if (old == NULL)
+		return run;
+	before = sent_before(old);
+	return before.has_hash && entry->has_hash && before.hash == entry->hash ? before.run : run;
+}
+
+/* The row as it was found, which is still to be seen there.  What is the run's already was kept before. */
+static void
+keep_before(OwnTable *table, RecordUndo *undo, const DeliverOutcome *outcome, int64 run, bool deleted)
+{
+	SentBefore	before = sent_before(table->row);
+
+	if (before.run != run)
+		deliver_undo_keep(undo, outcome, run, &before, deleted);
+}
+
+static void
+record_sent(OwnTable *table, RecordUndo *undo, const DeliverOutcome *outcome, const RecordSync *sync)
+{
+	const OutboxIntent *taken_back = deliver_undo_of(outcome);
+	int64		run = taken_back ? deliver_undo_done(undo, outcome, taken_back->run) : deliver_undo_run(undo, outcome, sync);
+	int64		since;
 	bool		moved = false;
 	bool		found;
 
@@ -154,18 +200,29 @@ record_sent(OwnTable *table, const DeliverOutcome *outcome)
 			set_column(slot, COL_HASH, Int64GetDatum(outcome->entry->hash));
 		fill_image(slot, outcome, old);
 		fill_remote_id(slot, outcome, old);
+		since = taken_back ? run : run_since(outcome, run, old);
+		if (since != 0)
+			set_column(slot, COL_RUN, Int64GetDatum(since));
 	} while (found && !own_table_update(table));
 	if (!found)
 		own_table_insert(table);
+	else if (taken_back == NULL && since != 0 && since == run)
+		keep_before(table, undo, outcome, run, false);
 }
 
 static void
-record_gone(OwnTable *table, const DeliverOutcome *outcome)
+record_gone(OwnTable *table, RecordUndo *undo, const DeliverOutcome *outcome, const RecordSync *sync)
 {
+	int64		run = deliver_undo_run(undo, outcome, sync);
 	bool		moved = false;
 
-	while (sent_find_again(table, outcome, &moved) && !own_table_delete(table))
-		;
+	while (sent_find_again(table, outcome, &moved))
+		if (own_table_delete(table))
+		{
+			if (run != 0)
+				keep_before(table, undo, outcome, run, true);
+			break;
+		}
 }
 
 /*
@@ -204,6 +261,7 @@ void
 deliver_sent_record(const DeliverOutcome *outcomes, int n, List **syncs)
 {
 	OwnTable	table;
+	RecordUndo	undo = {0};
 
 	sent_open(&table, RowExclusiveLock);
 	for (int i = 0; i < n; i++)
@@ -219,9 +277,10 @@ deliver_sent_record(const DeliverOutcome *outcomes, int n, List **syncs)
 		if (doubted)
 			record_doubted(&table, outcome, sync);
 		else if (outcome->op == OUTBOX_DELETE)
-			record_gone(&table, outcome);
+			record_gone(&table, &undo, outcome, sync);
 		else if (sync->there && sync->epoch == outcome->entry->epoch)
-			record_sent(&table, outcome);
+			record_sent(&table, &undo, outcome, sync);
 	}
+	deliver_undo_close(&undo);
 	own_table_close(&table);
 }

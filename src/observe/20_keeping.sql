@@ -10,11 +10,20 @@ BEGIN ATOMIC
 			 WHERE r.newest < clock_timestamp() - current_setting('activate.receipt_retention')::interval LIMIT batch))
 		RETURNING 1),
 	-- the last run of each sync stays, however old: it is its state
+	old AS (
+		SELECT r.ctid, r.sync, r.id FROM activate.run r
+		 WHERE r.finished_at < clock_timestamp() - current_setting('activate.run_retention')::interval
+		   AND EXISTS (SELECT FROM activate.run n WHERE n.sync = r.sync AND n.id > r.id)),
+	-- what its undoing needs goes before the run
+	undos AS (
+		DELETE FROM activate._undo WHERE ctid = ANY (ARRAY(
+			SELECT u.ctid FROM old o CROSS JOIN LATERAL (
+				SELECT t.ctid FROM activate._undo t WHERE t.sync = o.sync AND t.run = o.id LIMIT batch) u LIMIT batch))
+		RETURNING 1),
 	runs AS (
 		DELETE FROM activate.run WHERE ctid = ANY (ARRAY(
-			SELECT r.ctid FROM activate.run r
-			 WHERE r.finished_at < clock_timestamp() - current_setting('activate.run_retention')::interval
-			   AND EXISTS (SELECT FROM activate.run n WHERE n.sync = r.sync AND n.id > r.id) LIMIT batch))
+			SELECT o.ctid FROM old o
+			 WHERE NOT EXISTS (SELECT FROM activate._undo u WHERE u.sync = o.sync AND u.run = o.id) LIMIT batch))
 		RETURNING 1),
 	-- delays of intents that are gone
 	delays AS (
@@ -22,7 +31,7 @@ BEGIN ATOMIC
 			SELECT r.ctid FROM activate._retry r
 			 WHERE NOT EXISTS (SELECT FROM activate._intent o WHERE o.sync = r.sync AND o.id = r.id) LIMIT batch))
 		RETURNING 1)
-	SELECT batch IN ((SELECT count(*) FROM receipts), (SELECT count(*) FROM runs), (SELECT count(*) FROM delays));
+	SELECT batch IN ((SELECT count(*) FROM receipts), (SELECT count(*) FROM undos), (SELECT count(*) FROM runs), (SELECT count(*) FROM delays));
 END;
 COMMENT ON FUNCTION activate._housekeep(integer) IS
 	'private: removes a batch of receipts and runs that are older than their retention; are there perhaps more';

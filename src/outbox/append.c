@@ -114,6 +114,18 @@ outbox_append_planned(int64 sync, Jsonb *key, int64 run, bool forced, int64 plan
 }
 
 void
+outbox_append_undo(int64 sync, Jsonb *key, OutboxOp op, Jsonb *body, int64 run, OutboxUndo undo, const int64 *hash)
+{
+	OutboxRow	row = {.sync = sync, .op = op, .run = run, .key = key, .body = body, .undo = undo};
+
+	/* asked for, as all of a replay is; of no run, it would else look like a captured change */
+	row.forced = undo == UNDO_AGAIN;
+	row.has_planned = hash != NULL;
+	row.planned = hash ? *hash : 0;
+	outbox_push(row);
+}
+
+void
 outbox_append_held(int64 sync, Jsonb *key, int64 run)
 {
 	OutboxRow	row = {.sync = sync, .op = OUTBOX_DELETE, .held = true, .run = run, .key = key};
@@ -195,7 +207,8 @@ outbox_push(OutboxRow row)
 
 	outbox_touch(row.sync);
 	outbox_follow_extension();
-	if ((row.op == OUTBOX_TRUNCATE || (row.op == OUTBOX_CHANGE && row.body == NULL)) && outbox_is_known(&row))
+	if ((row.op == OUTBOX_TRUNCATE || (row.op == OUTBOX_CHANGE && row.body == NULL && row.undo == UNDO_NONE)) &&
+		outbox_is_known(&row))
 		return;
 
 	if (state->nrows - outbox_level()->first_row >= OUTBOX_BATCH)

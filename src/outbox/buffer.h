@@ -26,6 +26,7 @@ typedef struct OutboxRow
 	Jsonb	   *body;			/* NULL: none */
 	bool		has_planned;
 	int64		planned;
+	OutboxUndo	undo;
 	int			stretch;		/* of one number: no subtransaction appended in between */
 } OutboxRow;
 
@@ -44,7 +45,7 @@ enum
 {
 	OUTBOX_COL_SYNC, OUTBOX_COL_XID, OUTBOX_COL_ID, OUTBOX_COL_NONCE, OUTBOX_COL_OP, OUTBOX_COL_FORCED, OUTBOX_COL_HELD,
 	OUTBOX_COL_RUN, OUTBOX_COL_WRITER, OUTBOX_COL_ENQUEUED_AT, OUTBOX_COL_KEY, OUTBOX_COL_BODY, OUTBOX_COL_PLANNED,
-	OUTBOX_COL_KEYS, OUTBOX_COL_STEPS, OUTBOX_COL_PLANS,
+	OUTBOX_COL_UNDO, OUTBOX_COL_KEYS, OUTBOX_COL_STEPS, OUTBOX_COL_PLANS,
 	OUTBOX_COLUMNS
 };
 

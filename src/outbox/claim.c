@@ -143,6 +143,22 @@ outbox_claim_changes(int64 sync, OutboxCursor *ahead, const OutboxCursor *cursor
 	return claim(sync, ahead, cursor, limit, context);
 }
 
+List *
+outbox_pending(int64 sync, int limit, MemoryContext context)
+{
+	MemoryContext previous = MemoryContextSwitchTo(context);
+	char	   *all = psprintf("1:" UINT64_FORMAT ":", PG_UINT64_MAX);
+	List	   *intents;
+
+	outbox_flush();
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	intents = outbox_read(sync, NULL, all, 0, 0, limit, false);
+	PopActiveSnapshot();
+	MemoryContextSwitchTo(previous);
+	return intents;
+}
+
 /* behind: the first pass of a cursor ahead begins where that other one stands. */
 static void
 start_pass(OutboxCursor *cursor, const OutboxCursor *behind)

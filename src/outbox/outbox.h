@@ -39,6 +39,15 @@ typedef enum OutboxOp
 
 extern const char *outbox_op_name(OutboxOp op);
 
+/* An intent that brings what is to be restored. */
+typedef enum OutboxUndo
+{
+	UNDO_NONE = 0,
+	UNDO_SENT = 's',			/* a run has sent the key's row */
+	UNDO_DELETED = 'd',			/* a run has deleted it */
+	UNDO_AGAIN = 'r'			/* was restored already, and is sent once more */
+} OutboxUndo;
+
 /* What a mode does with a row that is there (activate._mode_op() in SQL). */
 extern OutboxOp outbox_mode_op(SyncMode mode);
 
@@ -64,6 +73,15 @@ extern void outbox_flush(void);
 
 /* Intents of this transaction were removed by SQL: a key that comes again is appended again. */
 extern void outbox_forget_keys(void);
+
+/*
+ * Takes back what messages of a run have done with the key, those that wait
+ * included.  body and its hash (NULL: unknown): what the target held before;
+ * OUTBOX_DELETE: nothing; OUTBOX_CHANGE without body: only what waits is taken
+ * back.  UNDO_AGAIN is of no run, and takes nothing back.
+ */
+extern void outbox_append_undo(int64 sync, Jsonb *key, OutboxOp op, Jsonb *body, int64 run, OutboxUndo undo,
+							   const int64 *hash);
 
 /* A delete over the mirror limit: waits for outbox_release() (or activate_discard). */
 extern void outbox_append_held(int64 sync, Jsonb *key, int64 run);
@@ -97,6 +115,9 @@ typedef struct OutboxIntent
 	Jsonb	   *key;
 	Jsonb	   *body;			/* NULL: to be rendered */
 	int64		run;			/* 0: none */
+	OutboxUndo	undo;
+	bool		has_planned;
+	int64		planned;
 	int			attempts;
 	TimestampTz due_at;			/* 0: at once */
 	bool		noted;			/* outbox_note() said: */
@@ -139,6 +160,12 @@ extern List *outbox_claim(int64 sync, OutboxCursor *cursor, int limit, MemoryCon
  */
 extern List *outbox_claim_changes(int64 sync, OutboxCursor *ahead, const OutboxCursor *cursor, int limit,
 								  MemoryContext context);
+
+/*
+ * The first of them that the present transaction sees, its own included: what
+ * it would leave to a deliverer.  Without those that are held.
+ */
+extern List *outbox_pending(int64 sync, int limit, MemoryContext context);
 
 /* Syncs of this database that have intents, for recovery and the safety poll; list of int64 *. */
 extern List *outbox_syncs(void);

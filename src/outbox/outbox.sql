@@ -109,9 +109,9 @@ BEGIN ATOMIC
 	WITH gone AS (
 		DELETE FROM activate._outbox RETURNING *
 	), back AS (
-		INSERT INTO activate._outbox (sync, id, nonce, op, forced, held, run, writer, enqueued_at, key, body, planned)
+		INSERT INTO activate._outbox (sync, id, nonce, op, forced, held, run, writer, enqueued_at, key, body, planned, undo)
 		SELECT g.sync, g.id + coalesce(u.step, 0), g.nonce, g.op, g.forced, g.held, g.run, g.writer, g.enqueued_at, u.key, g.body,
-			coalesce(u.planned, g.planned)
+			coalesce(u.planned, g.planned), g.undo
 		  FROM gone g CROSS JOIN LATERAL unnest(coalesce(g.keys, ARRAY[g.key]), g.steps, g.plans) AS u(key, step, planned)
 		RETURNING sync
 	)

@@ -17,7 +17,7 @@
 static bool
 may_be_packed(const OutboxRow *row)
 {
-	return row->op == OUTBOX_CHANGE && row->body == NULL && !row->held;
+	return row->op == OUTBOX_CHANGE && row->body == NULL && !row->held && row->undo == UNDO_NONE;
 }
 
 static bool

@@ -178,6 +178,11 @@ read_intents(OutboxReader *reader, TupleTableSlot *slot)
 			intent->body = DatumGetJsonbPCopy(values[OUTBOX_COL_BODY]);
 		if (!isnull[OUTBOX_COL_RUN])
 			intent->run = DatumGetInt64(values[OUTBOX_COL_RUN]);
+		if (!isnull[OUTBOX_COL_UNDO])
+			intent->undo = (OutboxUndo) DatumGetChar(values[OUTBOX_COL_UNDO]);
+		intent->has_planned = !isnull[OUTBOX_COL_PLANNED];
+		if (intent->has_planned)
+			intent->planned = DatumGetInt64(values[OUTBOX_COL_PLANNED]);
 		intent->tid = slot->tts_tid;
 		reader->intents = lappend(reader->intents, intent);
 		if (reader->any_retry)

@@ -194,6 +194,8 @@ fill_slot(TupleTableSlot *slot, const OutboxRow *const *rows, int n, FullTransac
 	values[OUTBOX_COL_ENQUEUED_AT] = TimestampTzGetDatum(row->enqueued_at);
 	values[OUTBOX_COL_BODY] = row->body ? JsonbPGetDatum(row->body) : (Datum) 0;
 	isnull[OUTBOX_COL_BODY] = row->body == NULL;
+	values[OUTBOX_COL_UNDO] = CharGetDatum((char) row->undo);
+	isnull[OUTBOX_COL_UNDO] = row->undo == UNDO_NONE;
 	outbox_pack_write(&pack, 0, n, values, isnull);
 	ExecStoreVirtualTuple(slot);
 }

@@ -46,6 +46,7 @@ CREATE FUNCTION activate._forget(sync bigint) RETURNS bigint
 LANGUAGE sql
 BEGIN ATOMIC
 	DELETE FROM activate._sent s WHERE s.sync = _forget.sync;
+	DELETE FROM activate._undo u WHERE u.sync = _forget.sync;
 	DELETE FROM activate._watermark w WHERE w.sync = _forget.sync;
 	DELETE FROM activate._backfill b WHERE b.sync = _forget.sync;
 	DELETE FROM activate._seen e WHERE e.sync = _forget.sync;

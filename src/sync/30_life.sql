@@ -46,11 +46,16 @@ COMMENT ON FUNCTION activate._unreject(bigint, bigint[]) IS 'private: takes dead
 REVOKE ALL ON FUNCTION activate._unreject(bigint, bigint[]) FROM PUBLIC;
 
 -- What the target was sent from a moment on: rows as they are now, and what was deleted there.  Of
--- the latter _sent knows nothing any more: it perhaps holds them again.
-CREATE FUNCTION activate._replay(sync bigint, since timestamptz) RETURNS TABLE (key jsonb, op "char")
+-- the latter _sent knows nothing any more: it perhaps holds them again.  Where an undo has restored something
+-- (undone), that is what the target was sent last, and not the row as it is.
+CREATE FUNCTION activate._replay(sync bigint, since timestamptz)
+RETURNS TABLE (key jsonb, op "char", body jsonb, hash bigint, undone boolean)
 LANGUAGE sql
+SET enable_nestloop = off
 BEGIN ATOMIC
-	WITH deleted AS (
+	WITH undone AS MATERIALIZED (
+		SELECT DISTINCT r.key FROM activate.rejection r WHERE r.sync = _replay.sync AND r.code = 'undone'),
+	deleted AS (
 		SELECT DISTINCT r.key
 		  FROM activate.receipt r JOIN activate.sync s ON s.id = r.sync AND s.mode IN ('mirror', 'replace')
 		 WHERE r.sync = _replay.sync AND r.sent_at >= since AND r.op = 'delete' AND r.outcome IN ('delivered', 'warned')),
@@ -58,9 +63,12 @@ BEGIN ATOMIC
 		INSERT INTO activate._sent (sync, digest, key, seq, sent_at)
 		SELECT _replay.sync, activate._key_digest(d.key), d.key, 0, clock_timestamp() FROM deleted d
 		ON CONFLICT DO NOTHING RETURNING key)
-	SELECT t.key, 'c'::"char" FROM activate._sent t WHERE t.sync = _replay.sync AND t.sent_at >= since
+	SELECT t.key, CASE WHEN u.key IS NULL THEN 'c' WHEN s.mode = 'update' THEN 'u' WHEN s.mode = 'insert' THEN 'i' ELSE 's' END::"char",
+		CASE WHEN u.key IS NOT NULL THEN t.image END, t.hash, u.key IS NOT NULL
+	  FROM activate._sent t JOIN activate.sync s ON s.id = t.sync LEFT JOIN undone u ON u.key = t.key
+	 WHERE t.sync = _replay.sync AND t.sent_at >= since AND (u.key IS NULL OR t.image IS NOT NULL)
 	UNION ALL
-	SELECT h.key, 'd'::"char" FROM held h;
+	SELECT h.key, 'd', NULL, NULL, u.key IS NOT NULL FROM held h LEFT JOIN undone u ON u.key = h.key;
 END;
 COMMENT ON FUNCTION activate._replay(bigint, timestamptz) IS 'private: keys whose messages went out since then, to be sent again';
 REVOKE ALL ON FUNCTION activate._replay(bigint, timestamptz) FROM PUBLIC;

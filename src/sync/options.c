@@ -36,10 +36,12 @@ static const struct
 	{"max_delete_percent", OPTION_PERCENT},
 	{"min_deletes", OPTION_NUMBER},
 	{"priority", OPTION_PRIORITY},
+	{"undo", OPTION_BOOLEAN},
 	{"where", OPTION_TEXT},
 };
 
 static void check_option(const char *name, OptionKind kind, const JsonbValue *value);
+static void check_undo(const Declaration *declaration);
 static void refuse_unknown(const char *name);
 
 void
@@ -82,6 +84,20 @@ declare_check_options(const Declaration *declaration)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"lag\" means nothing without capture \"cursor\"")));
+	check_undo(declaration);
+}
+
+/* Only who asks for it is told that there is none. */
+static void
+check_undo(const Declaration *declaration)
+{
+	Sync		sync = {.kind = SYNC_TO_API, .mode = declaration->mode, .options = declaration->options};
+
+	if (sync_option_bool(&sync, "undo", false) && !sync_keeps_undo(&sync))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"undo\" of a sync needs images of what was sent"),
+				 errhint("There are none in mode \"append\", or where option \"image\" is false.")));
 }
 
 /* A checked option as text, NULL if not given. */

@@ -45,7 +45,7 @@ activate_retry(PG_FUNCTION_ARGS)
 	}
 	values[0] = Int64GetDatum(sync->id);
 	values[1] = matching_ids(sync, "activate.rejection", filter_argument(fcinfo));
-	count = append_again(sync, "SELECT key, op, body FROM activate._unreject($1, $2)", 2, types, values);
+	count = append_again(sync, "SELECT key, op, body, NULL::pg_catalog.int8, false FROM activate._unreject($1, $2)", 2, types, values);
 	notice_undelivered(sync, count);
 	PG_RETURN_INT64(count);
 }
@@ -65,7 +65,7 @@ activate_replay(PG_FUNCTION_ARGS)
 				 errmsg("cannot replay sync \"%s\"", sync->name),
 				 errdetail("What it sent is not kept."),
 				 errhint("Syncs to web APIs that have a key and another mode than \"append\" can be replayed; activate_run(..., full => true) sends every row of any sync.")));
-	count = append_again(sync, "SELECT key, op, NULL::pg_catalog.jsonb FROM activate._replay($1, $2)", 2, types, values);
+	count = append_again(sync, "SELECT key, op, body, hash, undone FROM activate._replay($1, $2)", 2, types, values);
 	notice_undelivered(sync, count);
 	PG_RETURN_INT64(count);
 }
@@ -136,8 +136,8 @@ matching_ids(const Sync *sync, const char *relation, char *filter)
 }
 
 /*
- * The current row is rendered when it is sent; only events of append, and
- * what was written to a foreign table, are what they were.
+ * The current row is rendered when it is sent; only events of append, what
+ * was written to a foreign table, and what an undo has restored, are what they were.
  */
 static int64
 append_again(const Sync *sync, const char *sql, int nargs, const Oid *types, const Datum *values)
@@ -160,9 +160,14 @@ append_again(const Sync *sync, const char *sql, int nargs, const Oid *types, con
 		bool		none;
 		Jsonb	   *key = DatumGetJsonbP(SPI_getbinval(tuple, desc, 1, &isnull));
 		OutboxOp	op = (OutboxOp) DatumGetChar(SPI_getbinval(tuple, desc, 2, &isnull));
-		Datum		body = SPI_getbinval(tuple, desc, 3, &none);
+		Datum		value = SPI_getbinval(tuple, desc, 3, &none);
+		Jsonb	   *body = none ? NULL : DatumGetJsonbP(value);
+		int64		hash = DatumGetInt64(SPI_getbinval(tuple, desc, 4, &none));
 
-		outbox_append(sync->id, key, op, none ? NULL : DatumGetJsonbP(body), 0, true);
+		if (DatumGetBool(SPI_getbinval(tuple, desc, 5, &isnull)))
+			outbox_append_undo(sync->id, key, op, body, 0, UNDO_AGAIN, none ? NULL : &hash);
+		else
+			outbox_append(sync->id, key, op, body, 0, true);
 	}
 	SPI_finish();
 	return count;

@@ -280,6 +280,9 @@ ok(delivered($node, 'lost'), 'a deleted row is back');
 my $before = @{ $crm->log('/hook/lost') };
 is(sql("BEGIN; SELECT activate_replay('lost', '$backup'); SELECT string_agg(concat_ws(' ', op, key ->> 'id'), ', ' ORDER BY key ->> 'id') FROM activate.outbox; ROLLBACK"),
 	"4\ndelete 1, change 2, change 3, change 5", 'activate_replay can be looked at');
+is(sql("BEGIN; SELECT activate_replay('lost', '$backup'); SELECT string_agg(concat_ws(' ', b ->> 'op', b -> 'key' ->> 'id', b -> 'row' ->> 'v'), ', ' ORDER BY b -> 'key')
+		FROM (SELECT body::jsonb FROM activate_preview('lost', 100)) p(b); ROLLBACK"),
+	"4\ndelete 1, upsert 2 b, upsert 3 c, upsert 5 a", 'activate_replay can be previewed');
 is(sql("SELECT activate_replay('lost', clock_timestamp())"), 0, 'nothing was sent since now');
 is(sql("SELECT activate_replay('lost', '$backup')"), 4, 'four keys were sent since');
 ok(delivered($node, 'lost'), 'again');

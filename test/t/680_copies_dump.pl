@@ -130,7 +130,8 @@ subtest 'adopted' => sub {
 	is(scalar @ids, 2, 'it came twice');
 	is($ids[0], $ids[1], 'with the same id');
 
-	# ids go on where the original's ended
+	# ids go on where the original's ended, those of runs as well: activate.sent names them
+	cmp_ok($copy->safe_psql('postgres', "BEGIN; SELECT activate_run('things'); ROLLBACK"), '>', sql('SELECT max(run) FROM activate.sent'), 'no run has the number of one before');
 	$copy->safe_psql('postgres', "INSERT INTO event VALUES (2, 'new')");
 	ok(delivered($copy, 'events'), 'events are captured again');
 	is($copy->safe_psql('postgres', "SELECT activate_sync('more', 'SELECT 1 AS id', 'hook.change', key => 'id') > (SELECT max(id) FROM activate.sync WHERE name <> 'more')"),
