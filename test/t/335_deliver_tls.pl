@@ -187,6 +187,14 @@ subtest 'through a proxy' => sub {
 	cmp_ok(scalar @asked, '>', 1, 'the proxy was asked');
 	is(scalar(grep { $_ ne "CONNECT localhost:$front->{port}" } @asked), 0, 'for a tunnel by name, and told no secret');
 
+	# libcurl takes these two for the same, so it is we who tell them apart
+	declare('tunnel2', $front->url, { %file, proxy => $proxy->url . '/' });
+	sql("INSERT INTO tunnel2 VALUES (1, 'a')");
+	ok(delivered($node, 'tunnel2'), 'a second target with that proxy and host');
+	is(scalar ActivateTest::Proxy::asked($log), @asked + 1, 'has a tunnel of its own');
+	sql("UPDATE $_ SET v = 'b'") for qw(tunnel2 tunnel);
+	ok(delivered($node, $_), 'both go on') for qw(tunnel tunnel2);
+
 	declare('plain', $crm->url, { proxy => $proxy->url });
 	sql("INSERT INTO plain SELECT i, 'a' FROM generate_series(1, 5) i");
 	accepted('plain', 'by a proxy that forwards');
