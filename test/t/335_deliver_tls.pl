@@ -15,7 +15,7 @@ plan skip_all => ActivateTest::Tls::missing() if ActivateTest::Tls::missing();
 
 my $dir  = PostgreSQL::Test::Utils::tempdir();
 my $crm  = ActivateTest::Service->new;
-my $node = activate_node('tls', conf => "log_min_messages = debug1\nlog_min_error_statement = panic\nactivate.http_timeout = '3s'");
+my $node = activate_node('tls', conf => "log_min_messages = debug1\nlog_min_error_statement = panic\nactivate.http_timeout = '10s'");
 
 my $ours    = ActivateTest::Tls::Authority->new($dir, 'ours');
 my $other   = ActivateTest::Tls::Authority->new($dir, 'other');
@@ -147,7 +147,7 @@ subtest 'who we are' => sub {
 	refused('eve', 'client certificate|key values mismatch|private key');
 
 	# rotated while requests are under way: those finish as whom they began
-	$crm->control({ fault => 'slow', path => '/objects/alice', ms => 1000 });
+	$crm->control({ fault => 'slow', path => '/objects/alice', ms => 3000 });
 	sql("UPDATE alice SET v = 'before'");
 	ok($node->poll_query_until('postgres', "SELECT in_flight > 0 FROM activate.stat_target WHERE name = 'alice'"), 'under way');
 	sql("ALTER USER MAPPING FOR CURRENT_USER SERVER alice OPTIONS (SET secret " . sql_literal(json($of_files->(@bob))) . "); UPDATE alice SET v = 'after'");

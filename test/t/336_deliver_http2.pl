@@ -101,8 +101,8 @@ subtest 'where it is not' => sub {
 
 subtest 'a stream that is late' => sub {
 	declare('late', $front->url('/hook/late'));
-	sql("ALTER SYSTEM SET activate.http_timeout = '1s'; SELECT pg_reload_conf()");
-	ok($node->poll_query_until('postgres', "SELECT current_setting('activate.http_timeout') = '1s'"), 'a short timeout');
+	sql("ALTER SYSTEM SET activate.http_timeout = '3s'; SELECT pg_reload_conf()");
+	ok($node->poll_query_until('postgres', "SELECT current_setting('activate.http_timeout') = '3s'"), 'a short timeout');
 	$crm->control({ fault => 'hang', path => '/hook/late', every => 2, count => 5 });
 	sql("INSERT INTO late SELECT i, 'a' FROM generate_series(1, 10) i");
 	ok(delivered($node, 'late'), 'some streams time out');
@@ -114,7 +114,7 @@ subtest 'a stream that is late' => sub {
 
 subtest 'the server is killed' => sub {
 	declare('killed', $front->url('/hook/killed'));
-	$crm->control({ fault => 'slow', path => '/hook/killed', ms => 500 });
+	$crm->control({ fault => 'slow', path => '/hook/killed', ms => 1000 });
 	sql("INSERT INTO killed SELECT i, 'a' FROM generate_series(1, 300) i");
 	ok($node->poll_query_until('postgres', "SELECT in_flight >= 32 FROM activate.stat_target WHERE name = 'killed'"), 'many streams are under way');
 	$front->stop('KILL');
