@@ -212,6 +212,10 @@ http_on_prerequest(void *client, char *address, char *local_address, int port, i
 
 	if (transfer->request == NULL)
 		return CURL_PREREQFUNC_ABORT;
+	/* first of all: an HTTP/2 connection stays when we refuse */
+	transfer->reused = transfer->opened == 0;
+	if (!transfer->reused)
+		keep_connection(transfer, local_port);
 	if (transfer->sent && !transfer->repeatable)
 	{
 		transfer->again = http_wrote_nothing(transfer);
@@ -222,10 +226,7 @@ http_on_prerequest(void *client, char *address, char *local_address, int port, i
 		transfer->forbidden = http_forbidden_address(http_transfer_peer(transfer), &where);
 	if (transfer->forbidden != NULL)
 		return CURL_PREREQFUNC_ABORT;
-	transfer->reused = transfer->opened == 0;
-	if (!transfer->reused)
-		keep_connection(transfer, local_port);
-	else if (!is_own_connection(transfer, &where, local_port))
+	if (transfer->reused && !is_own_connection(transfer, &where, local_port))
 	{
 		transfer->again = true;
 		return CURL_PREREQFUNC_ABORT;

@@ -15,7 +15,7 @@ plan skip_all => ActivateTest::Tls::missing() if ActivateTest::Tls::missing();
 
 my $dir  = PostgreSQL::Test::Utils::tempdir();
 my $crm  = ActivateTest::Service->new;
-my $node = activate_node('tls', conf => "log_min_messages = debug1\nlog_min_error_statement = panic\nactivate.http_timeout = '3s'");
+my $node = activate_node('tls', conf => "log_min_messages = debug1\nlog_min_error_statement = panic\nactivate.http_timeout = '10s'");
 
 my $ours    = ActivateTest::Tls::Authority->new($dir, 'ours');
 my $other   = ActivateTest::Tls::Authority->new($dir, 'other');
@@ -147,7 +147,7 @@ subtest 'who we are' => sub {
 	refused('eve', 'client certificate|key values mismatch|private key');
 
 	# rotated while requests are under way: those finish as whom they began
-	$crm->control({ fault => 'slow', path => '/objects/alice', ms => 1000 });
+	$crm->control({ fault => 'slow', path => '/objects/alice', ms => 3000 });
 	sql("UPDATE alice SET v = 'before'");
 	ok($node->poll_query_until('postgres', "SELECT in_flight > 0 FROM activate.stat_target WHERE name = 'alice'"), 'under way');
 	sql("ALTER USER MAPPING FOR CURRENT_USER SERVER alice OPTIONS (SET secret " . sql_literal(json($of_files->(@bob))) . "); UPDATE alice SET v = 'after'");
@@ -186,6 +186,14 @@ subtest 'through a proxy' => sub {
 	my @asked = ActivateTest::Proxy::asked($log);
 	cmp_ok(scalar @asked, '>', 1, 'the proxy was asked');
 	is(scalar(grep { $_ ne "CONNECT localhost:$front->{port}" } @asked), 0, 'for a tunnel by name, and told no secret');
+
+	# libcurl takes these two for the same, so it is we who tell them apart
+	declare('tunnel2', $front->url, { %file, proxy => $proxy->url . '/' });
+	sql("INSERT INTO tunnel2 VALUES (1, 'a')");
+	ok(delivered($node, 'tunnel2'), 'a second target with that proxy and host');
+	is(scalar ActivateTest::Proxy::asked($log), @asked + 1, 'has a tunnel of its own');
+	sql("UPDATE $_ SET v = 'b'") for qw(tunnel2 tunnel);
+	ok(delivered($node, $_), 'both go on') for qw(tunnel tunnel2);
 
 	declare('plain', $crm->url, { proxy => $proxy->url });
 	sql("INSERT INTO plain SELECT i, 'a' FROM generate_series(1, 5) i");
