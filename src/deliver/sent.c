@@ -243,6 +243,7 @@ record_doubted(OwnTable *table, const DeliverOutcome *outcome, const RecordSync 
 		memcpy(slot->tts_values, table->row->tts_values, sizeof(Datum) * COLUMNS);
 		memcpy(slot->tts_isnull, table->row->tts_isnull, sizeof(bool) * COLUMNS);
 		slot->tts_isnull[COL_HASH - 1] = true;
+		set_column(slot, COL_SEQ, Int64GetDatum(outcome->entry->seq));
 		if (own_table_update(table))
 			return;
 	}

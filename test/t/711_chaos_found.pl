@@ -3,6 +3,7 @@ use strict;
 use warnings;
 
 use ActivateTest;
+use ActivateTest::Session;
 use JSON::PP ();
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -78,6 +79,36 @@ subtest 'what is rendered twice before it goes is not older than what went' => s
 	my @told = grep { $_->{sync} eq 'twice' } asked('twice');
 	is(join(' ', map { $_->{row}{v} } @told), 'a b', 'the second content came last');
 	cmp_ok($told[-1]{seq}, '>', $told[0]{seq}, 'and is no older than the first');
+};
+
+# A message under a raised number arrived without an answer and was refused when repeated; what comes next was enqueued before that
+# number was drawn.
+subtest 'what follows a refusal is not older than what was refused' => sub {
+	sql('ALTER SYSTEM RESET ALL');
+	$node->restart;
+	$crm->heal;
+	sql("CREATE TABLE refused (id int PRIMARY KEY, v text); INSERT INTO refused VALUES (1, 'a');
+		SELECT activate_target('refused', 'webhook', '{\"url\": \"" . $crm->url('/hook/refused') . "\"}');
+		SELECT activate_sync('refused', 'refused', 'refused.change', capture => 'trigger'); SELECT activate_run('refused')");
+	ok(delivered($node, 'refused'), 'it is there');
+	my ($run, $change) = map { ActivateTest::Session->new($node->connstr('postgres')) } 1 .. 2;
+	$run->run("BEGIN; SELECT activate_run('refused', true)");
+	sql("UPDATE refused SET v = 'b'");
+	ok(wait_for('refused', 2), 'a change that came after the run goes before it');
+	ok(delivered($node, 'refused'), 'is delivered');
+	$change->run("BEGIN; UPDATE refused SET v = 'c'");
+	$crm->control({ fault => 'half', path => '/hook/refused', count => 1 });
+	$crm->control({ reject => { field => 'v', equals => 'b', status => 422, error => 'no' } });
+	$run->run('COMMIT');
+	ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM activate.rejection r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'refused'"), 'the message of the run is refused');
+	$crm->control({ reject => undef });
+	$change->run('COMMIT');
+	ok(delivered($node, 'refused'), 'then the other change is delivered');
+	my @told = asked('refused');
+	is($told[-1]{row}{v}, 'c', 'it came last');
+	cmp_ok($told[-1]{seq}, '>', $told[-2]{seq}, 'and is no older');
+	is(JSON::PP::decode_json($crm->hook_rows('refused', 'refused'))->[0]{v}, 'c', 'so the receiver has taken it');
+	$_->close for $run, $change;
 };
 
 $node->stop('fast');
