@@ -455,15 +455,15 @@ typedef enum DeliverDecision
 extern DeliverDecision deliver_decide(const Sync *sync, bool found, int64 hash, bool forced,
 									  bool uncertain, const DeliverKnown *known, OutboxOp *op);
 extern void deliver_known(int64 sync, Jsonb **keys, int n, DeliverKnown *out, MemoryContext context);
-
-/* prepare.c */
-extern bool deliver_is_event(const DeliverEntry *entry);
-extern void deliver_prepare(DeliverEntry *entry, const Rendered *rendered, const DeliverKnown *known);
 extern void deliver_message_id(uint8 *id, uint64 nonce, int64 sync, Jsonb *key, OutboxOp op, Jsonb *row);
 extern char *deliver_id_text(const uint8 *id, char *out);
 extern void deliver_call_key(const ConnectorRow *rows, int n, const ConnectorWrite *write, char *out);
 extern Jsonb *deliver_target_key(const Sync *sync, Jsonb *key);
 extern int64 deliver_next_seq(void);
+
+/* prepare.c */
+extern bool deliver_is_event(const DeliverEntry *entry);
+extern void deliver_prepare(DeliverEntry *entry, const Rendered *rendered, const DeliverKnown *known);
 
 /* undo.c */
 extern const OutboxIntent *deliver_undo_ahead(const DeliverEntry *entry, int *covered);
