@@ -14,6 +14,7 @@ use ActivateTest;
 use ActivateTest::Chaos::Injector;
 use ActivateTest::Chaos::Judge;
 use ActivateTest::Chaos::Writer;
+use ActivateTest::Tls;
 use Test::More;
 use Time::HiRes ();
 
@@ -45,6 +46,7 @@ sub new
 		node => $self->{node}, service => $self->{service}, syncs => [ sort keys %syncs ], reborn => 'reborn', directory => $self->{directory},
 		declare  => sub { $self->retarget(@_) && $self->declare(@_) },
 		retarget => sub { $self->retarget(@_) });
+	$self->{injector}{$_->[0]} = $_->[1] for $self->expired;
 	$self->sql('CREATE TABLE chaos (id int PRIMARY KEY, v text, rev bigint, changed_at timestamptz NOT NULL DEFAULT clock_timestamp());
 		CREATE TABLE ledger (writer int, transaction int, PRIMARY KEY (writer, transaction))');
 	$self->sql("INSERT INTO chaos VALUES (1, 'stays', 1), (2, 'stays', 2)");
@@ -54,6 +56,20 @@ sub new
 	}
 	delivered($self->{node}) or die 'nothing is delivered';
 	return $self;
+}
+
+# The service behind a certificate that has expired, where there is what it takes.
+sub expired
+{
+	my ($self) = @_;
+
+	return if ActivateTest::Tls::missing();
+	chmod 0755, $self->{directory};
+	my $authority = ActivateTest::Tls::Authority->new($self->{directory}, 'chaos');
+	my $front     = ActivateTest::Tls->new(directory => $self->{directory}, backend => $self->{service}{port},
+		certificate => [ $authority->issue('localhost', -1) ]);
+
+	return [ expired => $front ], [ authority => $authority->file ];
 }
 
 sub sql { my ($self, $sql) = @_; return $self->{injector}->sql($sql); }

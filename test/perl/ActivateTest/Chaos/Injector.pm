@@ -235,15 +235,17 @@ sub lock_source
 	return $self->sql('BEGIN; LOCK TABLE chaos; SELECT pg_sleep(' . rand(1) . '); COMMIT');
 }
 
-# A name that DNS does not know, or a service that does not speak TLS.
+# A name that DNS does not know, a service that does not speak TLS, or one whose certificate has expired.
 sub wrong_url
 {
 	my ($self) = @_;
 	my $name = pick(@{ $self->{syncs} });
-	my $url  = pick("http://nowhere.invalid/hook/$name", $self->{service}->url("/hook/$name") =~ s/^http/https/r);
+	my $url  = pick("http://nowhere.invalid/hook/$name", $self->{service}->url("/hook/$name") =~ s/^http/https/r,
+		$self->{expired} ? $self->{expired}->url("/hook/$name") : ());
+	my $options = $self->{expired} && $url =~ /^https:\/\/localhost/ ? ", \"ca_file\": \"$self->{authority}\"" : '';
 
 	$self->say_so("the target $name is at $url");
-	$self->sql("SELECT activate_target('$name', 'webhook', '{\"url\": \"$url\"}')");
+	$self->sql("SELECT activate_target('$name', 'webhook', '{\"url\": \"$url\"$options}')");
 	Time::HiRes::sleep(rand 1);
 	return $self->{retarget}->($name);
 }
