@@ -204,8 +204,7 @@ message_identity(DeliverEntry *entry, OutboxOp op, Jsonb *row, const DeliverKnow
 	entry->nonce = deliver_entry_newest(entry)->nonce;
 	if (entry->tried && entry->seq <= entry->tried_seq)
 		entry->nonce = entry->tried_nonce + 1;
-	/* under which number a message was refused, after attempts that may have arrived, no table tells */
-	if (entry->seq <= engine->past || known->refused || (known->sent && entry->seq <= known->seq) ||
+	if (entry->seq <= engine->past || (known->sent && entry->seq <= known->seq) ||
 		(entry->tried && entry->seq <= entry->tried_seq))
 		entry->seq = deliver_next_seq();
 	/* tried stays what it is until this one has gone: it may be rendered once more before */

@@ -228,10 +228,11 @@ record_gone(OwnTable *table, RecordUndo *undo, const DeliverOutcome *outcome, co
 /*
  * Attempts that may have been carried out, and then a rejection: whatever the
  * row is next, it is not what the target is known to hold.  Where deletes are
- * sent, what it was never known to hold is perhaps to be deleted.
+ * sent, what it was never known to hold is perhaps to be deleted.  Its number may
+ * be above those of intents that wait: none of them goes below it.
  */
 static void
-record_doubted(OwnTable *table, const DeliverOutcome *outcome, const RecordSync *sync)
+record_refused(OwnTable *table, const DeliverOutcome *outcome, const RecordSync *sync)
 {
 	bool		moved = false;
 
@@ -242,12 +243,14 @@ record_doubted(OwnTable *table, const DeliverOutcome *outcome, const RecordSync 
 		slot_getallattrs(table->row);
 		memcpy(slot->tts_values, table->row->tts_values, sizeof(Datum) * COLUMNS);
 		memcpy(slot->tts_isnull, table->row->tts_isnull, sizeof(bool) * COLUMNS);
-		slot->tts_isnull[COL_HASH - 1] = true;
-		set_column(slot, COL_SEQ, Int64GetDatum(outcome->entry->seq));
+		if (outcome->entry->uncertain)
+			slot->tts_isnull[COL_HASH - 1] = true;
+		if (outcome->has_id)
+			set_column(slot, COL_SEQ, Int64GetDatum(outcome->entry->seq));
 		if (own_table_update(table))
 			return;
 	}
-	if (!sync->there || sync->epoch != outcome->entry->epoch || !sync->deletes)
+	if (!outcome->entry->uncertain || !sync->there || sync->epoch != outcome->entry->epoch || !sync->deletes)
 		return;
 	(void) fill_fresh(table, outcome);
 	own_table_insert(table);
@@ -268,15 +271,16 @@ deliver_sent_record(const DeliverOutcome *outcomes, int n, List **syncs)
 	for (int i = 0; i < n; i++)
 	{
 		const DeliverOutcome *outcome = &outcomes[i];
-		bool		doubted = outcome->kind == OUTCOME_REJECTED && outcome->entry->uncertain;
+		bool		refused = outcome->kind == OUTCOME_REJECTED &&
+			(outcome->entry->uncertain || (outcome->has_id && outcome->entry->seq > deliver_entry_last_id(outcome->entry)));
 		const RecordSync *sync;
 
-		if ((outcome->kind != OUTCOME_DELIVERED && !doubted) || outcome->entry->hash_key.event != 0)
+		if ((outcome->kind != OUTCOME_DELIVERED && !refused) || outcome->entry->hash_key.event != 0)
 			continue;
 		CHECK_FOR_INTERRUPTS();
 		sync = deliver_record_sync(syncs, outcome->sync);
-		if (doubted)
-			record_doubted(&table, outcome, sync);
+		if (refused)
+			record_refused(&table, outcome, sync);
 		else if (outcome->op == OUTBOX_DELETE)
 			record_gone(&table, &undo, outcome, sync);
 		else if (sync->there && sync->epoch == outcome->entry->epoch)

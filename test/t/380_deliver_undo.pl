@@ -270,7 +270,7 @@ sql("SELECT activate_pause('flying'); UPDATE flying SET v = 'bad'; SELECT activa
 $run = sql('SELECT max(id) FROM activate.run');
 # outcomes are not written while somebody keeps this
 my $session = ActivateTest::Session->new($node->connstr('postgres'));
-$session->run("BEGIN; SELECT FROM activate._outbox WHERE key = '{\"id\": 1}' FOR UPDATE");
+$session->run("BEGIN; SELECT FROM activate._outbox WHERE key = '{\"id\": 1}' OR '{\"id\": 1}' = ANY (keys) FOR UPDATE");
 sql("SELECT activate_resume('flying')");
 my $found = 0;
 for (1 .. 3000)
