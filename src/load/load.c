@@ -16,6 +16,7 @@
 #include "core/identity.h"
 #include "core/own.h"
 #include "executor/spi.h"
+#include "load/copy.h"
 #include "load/load.h"
 #include "outbox/outbox.h"
 #include "utils/array.h"
@@ -64,6 +65,12 @@ static void read_counts(const Sync *sync, HeapTuple tuple, TupleDesc desc, RunCo
 static void collect_row(Batch *batch, HeapTuple tuple, TupleDesc desc, RunCounts *counts);
 static void write_batch(Batch *batch);
 static void refuse_useless_source(const Sync *sync, const RunCounts *counts);
+
+void
+load_init(void)
+{
+	copy_init();
+}
 
 void
 load_run(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCounts *counts)
@@ -164,6 +171,7 @@ execute(const Sync *sync, int64 run, const char *statement, const Claim *claim, 
 	if (plan == NULL)
 		elog(ERROR, "could not prepare the load of sync \"%s\": %s", sync->name, SPI_result_code_string(SPI_result));
 	portal = SPI_cursor_open(NULL, plan, claim ? unconstify(Datum *, &claim->entries) : NULL, NULL, false);
+	copy_arm(statement);
 	for (;;)
 	{
 		SPITupleTable *table;
