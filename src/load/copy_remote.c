@@ -216,9 +216,10 @@ copy_remote_start(CopyRemote *remote, const char *sql)
 				(errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
 				 errmsg("could not connect to server \"%s\" once more", remote->name),
 				 errdetail("Tables of it that are read at the same time need a connection each.")));
-	(void) take_result(connection, PQsendQuery(connection->conn, sql), PGRES_COPY_OUT, sql);
+	/* from now on: there may be much to sort before the first row */
 	connection->busy = true;
 	connection->sql = sql;
+	(void) take_result(connection, PQsendQuery(connection->conn, sql), PGRES_COPY_OUT, sql);
 	return connection;
 }
 

@@ -257,9 +257,10 @@ subtest 'in a transaction' => sub {
 # A view there that stops at a row until nobody holds the lock.
 there('CREATE FUNCTION gate(n int) RETURNS int VOLATILE LANGUAGE plpgsql AS $$ BEGIN
 		IF n = 15000 THEN PERFORM pg_advisory_lock_shared(645); PERFORM pg_advisory_unlock_shared(645); END IF; RETURN n; END $$;
-	CREATE VIEW gated AS SELECT gate(id) AS id, v FROM a; CREATE VIEW broken AS SELECT id, v, 1 / (id - 15000) AS d FROM a');
-sql("CREATE FOREIGN TABLE gated (id int, v text) SERVER there; CREATE FOREIGN TABLE broken (id int, v text, d int) SERVER there;
-	SELECT activate_sync('gated', 'gated', 'gated_here', key => 'id'); SELECT activate_sync('broken', 'broken', 'broken_here', key => 'id')");
+	CREATE VIEW gated AS SELECT gate(id) AS id, v FROM a; CREATE VIEW sorted AS SELECT * FROM gated ORDER BY v; CREATE VIEW broken AS SELECT id, v, 1 / (id - 15000) AS d FROM a');
+sql("CREATE FOREIGN TABLE gated (id int, v text) SERVER there; CREATE FOREIGN TABLE sorted_there (id int, v text) SERVER there OPTIONS (table_name 'sorted'); CREATE FOREIGN TABLE broken (id int, v text, d int) SERVER there;
+	SELECT activate_sync('gated', 'gated', 'gated_here', key => 'id'); SELECT activate_sync('sorted', 'sorted_there', 'sorted_here', key => 'id');
+	SELECT activate_sync('broken', 'broken', 'broken_here', key => 'id')");
 
 subtest 'an error in the middle' => sub {
 	my $error = fails("SELECT activate_run('broken')");
@@ -268,20 +269,21 @@ subtest 'an error in the middle' => sub {
 	is(sql('SELECT count(*) FROM broken_here'), 0, 'nothing is loaded');
 };
 
-# A run in a session of its own, which waits in the middle of the stream.
+# A run in a session of its own, which waits in the middle of the stream, or before it begins.
 sub stand_at_gate
 {
+	my ($name) = @_;
 	my $gate = $remote->background_psql('postgres');
 	my $run = $node->background_psql('postgres', on_error_stop => 0);
 
 	$gate->query_safe('SELECT pg_advisory_lock(645)');
-	$run->query_until(qr/started/, "\\echo started\nSELECT activate_run('gated');\n");
-	ok($remote->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'activate' AND wait_event = 'advisory'"), 'in the middle of the stream');
+	$run->query_until(qr/started/, "\\echo started\nSELECT activate_run('$name');\n");
+	ok($remote->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE application_name = 'activate' AND wait_event = 'advisory'"), "$name: at the gate");
 	return ($gate, $run);
 }
 
 subtest 'the other end dies' => sub {
-	my ($gate, $run) = stand_at_gate();
+	my ($gate, $run) = stand_at_gate('gated');
 
 	there("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'activate'");
 	$run->query('SELECT 1');
@@ -294,19 +296,22 @@ subtest 'the other end dies' => sub {
 	sql('TRUNCATE gated_here');
 };
 
-subtest 'it is cancelled' => sub {
-	my ($gate, $run) = stand_at_gate();
+for my $name (qw(gated sorted))
+{
+	subtest "it is cancelled: $name" => sub {
+		my ($gate, $run) = stand_at_gate($name);
 
-	ok($node->poll_query_until('postgres', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT activate_run%' AND state = 'active' AND pid <> pg_backend_pid()"), 'cancelled');
-	$run->query('SELECT 1');
-	like($run->{stderr}, qr/ERROR:  canceling statement due to user request/, 'the run ends');
-	ok($remote->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'activate'"), 'so does the query there, though it waits');
-	$gate->quit;
-	$run->{stderr} = '';
-	is($run->query_safe("SELECT count(activate_run('gated'))"), 1, 'the same session runs it again');
-	is($run->query_safe('SELECT count(*) FROM gated_here'), 20001, 'to the end');
-	$run->quit;
-};
+		ok($node->poll_query_until('postgres', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT activate_run%' AND state = 'active' AND pid <> pg_backend_pid()"), 'cancelled');
+		$run->query('SELECT 1');
+		like($run->{stderr}, qr/ERROR:  canceling statement due to user request/, 'the run ends');
+		ok($remote->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name = 'activate'"), 'so does the query there, though it waits');
+		$gate->quit;
+		$run->{stderr} = '';
+		is($run->query_safe("SELECT count(activate_run('$name'))"), 1, 'the same session runs it again');
+		is($run->query_safe("SELECT count(*) FROM ${name}_here"), 20001, 'to the end');
+		$run->quit;
+	};
+}
 
 subtest 'rights' => sub {
 	there("CREATE ROLE reader LOGIN PASSWORD 'secret'; GRANT SELECT ON a TO reader");
