@@ -14,6 +14,7 @@ char	   *activate_identity = NULL;
 int			activate_chunk_rows = 500000;
 int			activate_clock_offset = 0;
 bool		activate_copy = true;
+bool		activate_first_load = true;
 
 void
 guc_init(void)
@@ -52,6 +53,15 @@ guc_init(void)
 							 true,
 							 PGC_SUSET,
 							 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("activate.first_load",
+							 "Lets runs into empty tables do without a comparison, for tests.",
+							 NULL,
+							 &activate_first_load,
+							 true,
+							 PGC_SUSET,
+							 GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE,
 							 NULL, NULL, NULL);
 
 	/*
