@@ -44,6 +44,7 @@ static TupleTableSlot *exec_scan(CustomScanState *node);
 static void end_scan(CustomScanState *node);
 static void rescan(CustomScanState *node);
 static TupleTableSlot *next_row(ScanState *node);
+static void fetch_row(CopyScanState *state, TupleTableSlot *slot);
 static bool recheck_row(ScanState *node, TupleTableSlot *slot);
 static bool next_message(CopyScanState *state);
 static void read_header(CopyScanState *state);
@@ -137,17 +138,26 @@ recheck_row(ScanState *node, TupleTableSlot *slot)
 static TupleTableSlot *
 next_row(ScanState *node)
 {
-	CopyScanState *state = (CopyScanState *) node;
 	TupleTableSlot *slot = node->ss_ScanTupleSlot;
+	MemoryContext previous = MemoryContextSwitchTo(node->ps.ps_ExprContext->ecxt_per_tuple_memory);
 
 	ExecClearTuple(slot);
+	fetch_row((CopyScanState *) node, slot);
+	MemoryContextSwitchTo(previous);
+	return slot;
+}
+
+/* Leaves the slot empty at the end. */
+static void
+fetch_row(CopyScanState *state, TupleTableSlot *slot)
+{
 	if (state->connection == NULL)
 	{
 		state->connection = copy_remote_start(state->source->remote, state->source->sql);
 		state->headed = false;
 	}
 	if (!next_message(state))
-		return slot;
+		return;
 	if (!state->headed)
 	{
 		read_header(state);
@@ -156,7 +166,6 @@ next_row(ScanState *node)
 			complain(state->source);
 	}
 	read_row(state, slot);
-	return slot;
 }
 
 static bool

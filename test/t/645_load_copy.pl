@@ -313,6 +313,20 @@ for my $name (qw(gated sorted))
 	};
 }
 
+subtest 'memory' => sub {
+	there('CREATE VIEW wide AS SELECT id, repeat(v, 20) AS v FROM gated');
+	sql("CREATE FOREIGN TABLE wide (id int, v text) SERVER there; SELECT activate_sync('wide', 'wide', 'wide_here', key => 'id')");
+	my ($gate, $run) = stand_at_gate('wide');
+	my $pid = sql("SELECT pid FROM pg_stat_activity WHERE query LIKE 'SELECT activate_run%' AND state = 'active' AND pid <> pg_backend_pid()");
+	my ($kb) = slurp_file("/proc/$pid/status") =~ /RssAnon:\s*(\d+)/;
+
+	cmp_ok($kb, '<', 20_000, '30 MB went through it');
+	$gate->quit;
+	$run->query_safe('SELECT 1');
+	is(sql('SELECT count(*) FROM wide_here'), 20001, 'all of it');
+	$run->quit;
+};
+
 subtest 'rights' => sub {
 	there("CREATE ROLE reader LOGIN PASSWORD 'secret'; GRANT SELECT ON a TO reader");
 	sql("CREATE ROLE loader LOGIN; GRANT USAGE ON FOREIGN SERVER there TO loader; CREATE SCHEMA loader AUTHORIZATION loader; GRANT SELECT ON a TO loader;
