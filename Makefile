@@ -5,8 +5,14 @@ EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION).
 # only (`make floors`); the same order links the objects and concatenates the SQL.
 ROOMS = core quota http catalog template outbox schedule connector rest capture load deliver sync observe
 
+# Reading another PostgreSQL by COPY needs libpq as servers of late 2023 ship it; without it there is none.
+PG_CONFIG ?= pg_config
+LIBPQ     := $(if $(wildcard $(shell $(PG_CONFIG) --includedir-server 2>/dev/null)/libpq/libpq-be-fe-helpers.h),$(wildcard \
+               $(shell $(PG_CONFIG) --includedir 2>/dev/null)/libpq-fe.h))
+
 MODULE_big = $(EXTENSION)
-OBJS       = src/$(EXTENSION).o $(patsubst %.c,%.o,$(sort $(wildcard $(ROOMS:%=src/%/*.c))))
+SOURCES    = $(sort $(wildcard $(ROOMS:%=src/%/*.c)))
+OBJS       = src/$(EXTENSION).o $(patsubst %.c,%.o,$(if $(LIBPQ),$(SOURCES),$(filter-out src/load/copy%,$(SOURCES))))
 FRAGMENTS  = $(foreach r,$(ROOMS),$(sort $(wildcard src/$(r)/*.sql)))
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 
@@ -18,10 +24,9 @@ by_room    = $(foreach r,setup $(ROOMS),$(filter $(r) $(r)_%,$(in_sql)))
 REGRESS    = $(by_room) $(filter-out $(by_room),$(in_sql))
 ISOLATION_SPECS = $(sort $(patsubst test/isolation/specs/%.spec,%,$(wildcard test/isolation/specs/*.spec)))
 
-PG_CPPFLAGS = -Isrc '-DACTIVATE_VERSION="$(EXTVERSION)"' '-DPGDLLEXPORT=__attribute__((visibility("default")))'
+PG_CPPFLAGS = -Isrc $(LIBPQ:%/libpq-fe.h=-DACTIVATE_LIBPQ -I%) '-DACTIVATE_VERSION="$(EXTVERSION)"' '-DPGDLLEXPORT=__attribute__((visibility("default")))'
 PG_CFLAGS   = -fvisibility=hidden -std=gnu11 -Wextra -Wno-unused-parameter -Wno-sign-compare $(if $(WERROR),-Werror)
-SHLIB_LINK  = -lcurl -ljson-c
-PG_CONFIG  ?= pg_config
+SHLIB_LINK  = -lcurl -ljson-c $(if $(LIBPQ),-lpq)
 
 # Bodies by gzip (option "compress"), where there are headers of zlib; ZLIB= does without.
 ZLIB ?= $(shell printf '\#include <zlib.h>\n' | $(CC) -E - >/dev/null 2>&1 && echo yes)

@@ -8,6 +8,7 @@
 #include "core/shared.h"
 #include "deliver/deliver.h"
 #include "http/pool.h"
+#include "load/load.h"
 #include "miscadmin.h"
 #include "outbox/outbox.h"
 #include "quota/quota.h"
@@ -26,6 +27,7 @@ _PG_init(void)
 	deliver_init();
 	schedule_guc_init();
 	outbox_init();
+	load_init();
 	MarkGUCPrefixReserved("activate");
 
 	/* Without preload every function works in its session; nothing is delivered. */

@@ -5,7 +5,7 @@
 set -eu
 
 if ! command -v dpkg-query >/dev/null; then
-	echo "deps: not a Debian system; needed are the PostgreSQL server with its headers, libcurl, json-c, Perl's IPC::Run" >&2
+	echo "deps: not a Debian system; needed are the PostgreSQL server with its headers, libcurl, json-c, libpq, Perl's IPC::Run" >&2
 	exit 0
 fi
 
@@ -17,7 +17,7 @@ installed()
 pg_config=${PG_CONFIG:-pg_config}
 major=$("$pg_config" --version 2>/dev/null | sed 's/^PostgreSQL \([0-9]*\).*/\1/') || major=
 missing=
-for package in gcc make libc6-dev pkg-config libcurl4-openssl-dev libjson-c-dev libipc-run-perl "$@"; do
+for package in gcc make libc6-dev pkg-config libcurl4-openssl-dev libjson-c-dev libpq-dev libipc-run-perl "$@"; do
 	installed $package || missing="$missing $package"
 done
 

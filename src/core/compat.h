@@ -194,6 +194,30 @@ typedef bool CompatUpdateIndexes;
 	(exec_rt_fetch(((Scan *) (node)->ss.ps.plan)->scanrelid, (node)->ss.ps.state)->checkAsUser)
 #endif
 
+/* The same of a plan; of a join, whose tables are all read as the same user */
+#if PG_VERSION_NUM >= 160000
+#define compat_plan_check_as(scan, rtable) ((void) (rtable), (scan)->checkAsUser)
+#else
+#define compat_plan_check_as(scan, rtable) \
+	(rt_fetch((scan)->scan.scanrelid ? (scan)->scan.scanrelid : bms_next_member((scan)->fs_relids, -1), (rtable))->checkAsUser)
+#endif
+
+/* 17: whether this lock or a stronger one is held need not be asked one by one */
+#if PG_VERSION_NUM >= 170000
+#define compat_lock_held(tag, mode) LockHeldByMe((tag), (mode), true)
+#else
+#define compat_lock_held(tag, mode) compat_lock_held_from((tag), (mode))
+#include "storage/lock.h"
+static inline bool
+compat_lock_held_from(const LOCKTAG *tag, LOCKMODE mode)
+{
+	for (; mode <= MaxLockMode; mode++)
+		if (LockHeldByMe(tag, mode))
+			return true;
+	return false;
+}
+#endif
+
 /* 17: fdw_restrictinfo; 18: disabled_nodes */
 #if PG_VERSION_NUM >= 180000
 #define compat_create_foreignscan_path(root, rel, rows, startup, total) \

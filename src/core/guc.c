@@ -13,6 +13,8 @@ bool		activate_enabled = true;
 char	   *activate_identity = NULL;
 int			activate_chunk_rows = 500000;
 int			activate_clock_offset = 0;
+bool		activate_copy = true;
+bool		activate_first_load = true;
 
 void
 guc_init(void)
@@ -35,6 +37,15 @@ guc_init(void)
 							GUC_UNIT_S | GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE,
 							NULL, NULL, NULL);
 
+	DefineCustomBoolVariable("activate.copy",
+							 "Lets runs into tables read other servers by COPY, for tests.",
+							 NULL,
+							 &activate_copy,
+							 true,
+							 PGC_SUSET,
+							 GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE,
+							 NULL, NULL, NULL);
+
 	DefineCustomBoolVariable("activate.enabled",
 							 "Lets syncs run and intents be sent.",
 							 "When off nothing runs and nothing is sent; capture goes on.",
@@ -42,6 +53,15 @@ guc_init(void)
 							 true,
 							 PGC_SUSET,
 							 0,
+							 NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("activate.first_load",
+							 "Lets runs into empty tables do without a comparison, for tests.",
+							 NULL,
+							 &activate_first_load,
+							 true,
+							 PGC_SUSET,
+							 GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE,
 							 NULL, NULL, NULL);
 
 	/*

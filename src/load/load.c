@@ -16,6 +16,8 @@
 #include "core/identity.h"
 #include "core/own.h"
 #include "executor/spi.h"
+#include "load/copy.h"
+#include "load/first.h"
 #include "load/load.h"
 #include "outbox/outbox.h"
 #include "utils/array.h"
@@ -66,6 +68,12 @@ static void write_batch(Batch *batch);
 static void refuse_useless_source(const Sync *sync, const RunCounts *counts);
 
 void
+load_init(void)
+{
+	copy_init();
+}
+
+void
 load_run(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCounts *counts)
 {
 	Claim		claim;
@@ -103,7 +111,8 @@ compare(const Sync *sync, int64 run, bool full, bool truncated, const RunChunk *
 
 	/* what an earlier comparison found wrong with the source is found again, or mended */
 	(void) own_value("SELECT activate._plan_begin($1)", 1, &type, &id, NULL, NULL);
-	execute(sync, run, statement_text(sync, full, false, truncated, chunk), NULL, counts);
+	if (!load_first(sync, full, chunk, counts))
+		execute(sync, run, statement_text(sync, full, false, truncated, chunk), NULL, counts);
 	/* of the whole run, that is known with its last chunk */
 	if (chunk == NULL || chunk->last)
 		refuse_useless_source(sync, counts);
@@ -164,6 +173,7 @@ execute(const Sync *sync, int64 run, const char *statement, const Claim *claim, 
 	if (plan == NULL)
 		elog(ERROR, "could not prepare the load of sync \"%s\": %s", sync->name, SPI_result_code_string(SPI_result));
 	portal = SPI_cursor_open(NULL, plan, claim ? unconstify(Datum *, &claim->entries) : NULL, NULL, false);
+	copy_arm(statement);
 	for (;;)
 	{
 		SPITupleTable *table;

@@ -8,6 +8,8 @@
 
 #include "catalog/sync.h"
 
+extern void load_init(void);
+
 /*
  * Runs a sync to a table, as its owner, in the present transaction: compares
  * everything, and forgets what was queued for it.  chunk: only these rows
