@@ -29,7 +29,7 @@ PG_CFLAGS   = -fvisibility=hidden -std=gnu11 -Wextra -Wno-unused-parameter -Wno-
 SHLIB_LINK  = -lcurl -ljson-c $(if $(LIBPQ),-lpq)
 
 # Bodies by gzip (option "compress"), where there are headers of zlib; ZLIB= does without.
-ZLIB ?= $(shell printf '\#include <zlib.h>\n' | $(CC) -E - >/dev/null 2>&1 && echo yes)
+ZLIB ?= $(shell $(CC) -E -include zlib.h -x c /dev/null >/dev/null 2>&1 && echo yes)
 ifneq ($(ZLIB),)
 PG_CPPFLAGS += -DACTIVATE_ZLIB
 SHLIB_LINK  += -lz

@@ -17,7 +17,7 @@ installed()
 pg_config=${PG_CONFIG:-pg_config}
 major=$("$pg_config" --version 2>/dev/null | sed 's/^PostgreSQL \([0-9]*\).*/\1/') || major=
 missing=
-for package in gcc make libc6-dev pkg-config libcurl4-openssl-dev libjson-c-dev libpq-dev libipc-run-perl "$@"; do
+for package in gcc make libc6-dev pkg-config libcurl4-openssl-dev libjson-c-dev libpq-dev zlib1g-dev libipc-run-perl "$@"; do
 	installed $package || missing="$missing $package"
 done
 
