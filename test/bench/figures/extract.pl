@@ -45,7 +45,7 @@ figure extract => sub {
 	row('full copy of ' . number($n) . ' rows × 12 columns from another PostgreSQL', unit => 's', against => 'INSERT … SELECT through postgres_fdw, fetch_size 10,000',
 		ours => column($got->{ours}, 'wall'), base => column($got->{insert}, 'wall'),
 		reach => '≤ 0.45', ok => sub { $_[2] <= 0.45 });
-	row('the same', unit => 's', against => 'psql COPY binary | psql COPY binary',
+	row('the same', unit => 's', against => 'a pipe of two psql, COPY binary',
 		ours => column($got->{ours}, 'wall'), base => column($got->{pipe}, 'wall'),
 		reach => '≤ 1.0', ok => sub { $_[2] <= 1.0 });
 	row('WAL of it per row', unit => 'bytes', against => 'INSERT … SELECT', ours => per($got->{ours}, 'wal', $n), base => per($got->{insert}, 'wal', $n));
