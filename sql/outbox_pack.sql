@@ -113,6 +113,12 @@ SELECT n, keys, xid = :'before_xid' AS same_xid FROM packs ORDER BY id;
 SELECT key, attempts FROM activate.outbox ORDER BY id;
 SELECT activate_discard('pk');
 
+-- more than are removed at once
+INSERT INTO pk SELECT g, 'a' FROM generate_series(10001, 70000) g;
+SELECT activate_discard('pk', $$(key ->> 'id')::int <> 12345$$), activate_discard('pk too');
+SELECT n, keys FROM packs;
+SELECT activate_discard('pk');
+
 -- a run's intents keep what it saw; what is the same is not enqueued again
 TRUNCATE pk;
 INSERT INTO pk SELECT g, 'a' FROM generate_series(1, 3) g;

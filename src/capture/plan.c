@@ -142,16 +142,9 @@ plan_statement(const CapturePlan *plan, bool full)
 	const Sync *sync = plan->sync;
 	Oid			types[8] = {INT8OID, TEXTOID, BOOLOID, BOOLOID, BOOLOID, BOOLOID, BOOLOID, TEXTOID};
 	Datum		values[8];
-	char	   *reason;
-	char	   *query = sync_query(sync, &reason);
 
-	if (query == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("cannot run sync \"%s\": %s", sync->name, reason),
-				 errhint("Declare it again with activate_sync() once its source is there.")));
 	values[0] = Int64GetDatum(sync->id);
-	values[1] = CStringGetTextDatum(query);
+	values[1] = CStringGetTextDatum(sync_query_needed(sync));
 	values[2] = BoolGetDatum(plan->everything);
 	values[3] = BoolGetDatum(plan->marks);
 	values[4] = BoolGetDatum(sync->mode != SYNC_INSERT);

@@ -79,6 +79,20 @@ sync_query(const Sync *sync, char **reason)
 }
 
 char *
+sync_query_needed(const Sync *sync)
+{
+	char	   *reason;
+	char	   *query = sync_query(sync, &reason);
+
+	if (query == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("sync \"%s\" cannot run: %s", sync->name, reason),
+				 errhint("Declare it again with activate_sync() once its source is there.")));
+	return query;
+}
+
+char *
 sync_gone_reason(const Sync *sync)
 {
 	char	   *reason;

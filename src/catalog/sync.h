@@ -127,6 +127,9 @@ extern Query *sync_tree(const Sync *sync);
  */
 extern char *sync_query(const Sync *sync, char **reason);
 
+/* The same for who cannot go on without it: an ERROR with the reason. */
+extern char *sync_query_needed(const Sync *sync);
+
 /* Was the database restored to an earlier moment, so that the target may be newer (SEMANTICS 20)? */
 extern bool sync_set_back(const Sync *sync);
 

@@ -37,6 +37,17 @@ typedef struct Option
 	DefinitionPart part;		/* OPTION_JSON */
 } Option;
 
+/* Of every server, whatever its connector. */
+#define OPTIONS_OF_SERVERS \
+	{.name = "ca_file", .kind = OPTION_OURS}, \
+	{.name = "proxy", .kind = OPTION_OURS}, \
+	{.name = "http_version", .kind = OPTION_OURS}, \
+	{.name = "compress", .kind = OPTION_OURS}, \
+	{.name = "rate", .kind = OPTION_JSON, .part = DEFINITION_RATE}, \
+	{.name = "concurrent", .kind = OPTION_JSON, .part = DEFINITION_CONCURRENT}, \
+	{.name = "quota", .kind = OPTION_JSON, .part = DEFINITION_QUOTA}, \
+	{.name = "throttle", .kind = OPTION_JSON, .part = DEFINITION_THROTTLE}
+
 static const Option options_webhook[] = {
 	{.name = "connector", .kind = OPTION_OURS},
 	{.name = "url", .kind = OPTION_OURS},
@@ -44,14 +55,7 @@ static const Option options_webhook[] = {
 	{.name = "batch", .kind = OPTION_OURS},
 	{.name = "headers", .kind = OPTION_JSON, .part = DEFINITION_HEADERS},
 	{.name = "format", .kind = OPTION_OURS},
-	{.name = "ca_file", .kind = OPTION_OURS},
-	{.name = "proxy", .kind = OPTION_OURS},
-	{.name = "http_version", .kind = OPTION_OURS},
-	{.name = "compress", .kind = OPTION_OURS},
-	{.name = "rate", .kind = OPTION_JSON, .part = DEFINITION_RATE},
-	{.name = "concurrent", .kind = OPTION_JSON, .part = DEFINITION_CONCURRENT},
-	{.name = "quota", .kind = OPTION_JSON, .part = DEFINITION_QUOTA},
-	{.name = "throttle", .kind = OPTION_JSON, .part = DEFINITION_THROTTLE},
+	OPTIONS_OF_SERVERS,
 	{.name = NULL}
 };
 
@@ -60,14 +64,7 @@ static const Option options_server[] = {
 	{.name = "base_url", .kind = OPTION_TEXT},
 	{.name = "headers", .kind = OPTION_JSON, .part = DEFINITION_HEADERS},
 	{.name = "objects", .kind = OPTION_JSON, .part = DEFINITION_OBJECTS},
-	{.name = "ca_file", .kind = OPTION_OURS},
-	{.name = "proxy", .kind = OPTION_OURS},
-	{.name = "http_version", .kind = OPTION_OURS},
-	{.name = "compress", .kind = OPTION_OURS},
-	{.name = "rate", .kind = OPTION_JSON, .part = DEFINITION_RATE},
-	{.name = "concurrent", .kind = OPTION_JSON, .part = DEFINITION_CONCURRENT},
-	{.name = "quota", .kind = OPTION_JSON, .part = DEFINITION_QUOTA},
-	{.name = "throttle", .kind = OPTION_JSON, .part = DEFINITION_THROTTLE},
+	OPTIONS_OF_SERVERS,
 	{.name = NULL}
 };
 

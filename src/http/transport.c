@@ -29,7 +29,7 @@ static int	on_debug(CURL *easy, curl_infotype type, char *data, size_t size, voi
 static void
 digest_text(const char *text)
 {
-	digest_add(text ? text : "", text ? strlen(text) + 1 : 0);
+	digest_add(text ? text : "", text ? strlen(text) + 1 : 1);
 }
 
 void

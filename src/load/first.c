@@ -270,13 +270,8 @@ static char *
 statement_text(const Sync *sync, const RunChunk *chunk)
 {
 	StringInfoData sql;
-	char	   *reason;
-	char	   *query = sync_query(sync, &reason);
+	char	   *query = sync_query_needed(sync);
 
-	if (query == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("sync \"%s\" cannot run: %s", sync->name, reason)));
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT ");
 	for (int i = 1; i <= sync->ncolumns; i++)

@@ -214,15 +214,9 @@ statement_text(const Sync *sync, bool full, bool queued, bool truncated, const R
 {
 	Oid			types[6] = {INT8OID, TEXTOID, BOOLOID, BOOLOID, BOOLOID, TEXTOID};
 	Datum		values[6];
-	char	   *reason;
-	char	   *query = sync_query(sync, &reason);
 
-	if (query == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("sync \"%s\" cannot run: %s", sync->name, reason)));
 	values[0] = Int64GetDatum(sync->id);
-	values[1] = CStringGetTextDatum(query);
+	values[1] = CStringGetTextDatum(sync_query_needed(sync));
 	values[2] = BoolGetDatum(full);
 	values[3] = BoolGetDatum(queued);
 	values[4] = BoolGetDatum(truncated && !full);

@@ -191,6 +191,8 @@ read_intents(OutboxReader *reader, TupleTableSlot *slot)
 	pfree(pack.keys);
 	if (pack.steps)
 		pfree(pack.steps);
+	if (pack.plans)
+		pfree(pack.plans);
 }
 
 static void

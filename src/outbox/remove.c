@@ -21,6 +21,9 @@
 #include "utils/fmgroids.h"
 #include "utils/xid8.h"
 
+/* Intents that SQL has removed at once: of millions no array could be made. */
+#define REMOVE_SLICE	50000
+
 typedef struct OutboxRemoval
 {
 	OwnTable	outbox;
@@ -212,21 +215,28 @@ remove_arguments(FunctionCallInfo fcinfo, OutboxRemoval *removal, const Datum *s
 	int			nids;
 	Datum	   *xids = array_argument(fcinfo, 1, XID8OID, &n);
 	Datum	   *ids = array_argument(fcinfo, 2, INT8OID, &nids);
-	OutboxIntent *intents = palloc0(sizeof(OutboxIntent) * Max(n, 1));
-	const OutboxIntent **all = palloc(sizeof(OutboxIntent *) * Max(n, 1));
+	OutboxIntent *intents = palloc0(sizeof(OutboxIntent) * REMOVE_SLICE);
+	const OutboxIntent **all = palloc(sizeof(OutboxIntent *) * REMOVE_SLICE);
 
 	if (nids != n || (nsyncs != n && nsyncs != 1))
 		ereport(ERROR,
 				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
 				 errmsg("arrays of different lengths")));
-	for (int i = 0; i < n; i++)
+	for (int first = 0; first < n; first += REMOVE_SLICE)
 	{
-		intents[i].sync = DatumGetInt64(syncs[nsyncs == 1 ? 0 : i]);
-		intents[i].xid = U64FromFullTransactionId(DatumGetFullTransactionId(xids[i]));
-		intents[i].id = DatumGetInt64(ids[i]);
-		all[i] = &intents[i];
+		int			slice = Min(REMOVE_SLICE, n - first);
+
+		for (int i = 0; i < slice; i++)
+		{
+			intents[i].sync = DatumGetInt64(syncs[nsyncs == 1 ? 0 : first + i]);
+			intents[i].xid = U64FromFullTransactionId(DatumGetFullTransactionId(xids[first + i]));
+			intents[i].id = DatumGetInt64(ids[first + i]);
+			all[i] = &intents[i];
+		}
+		remove_all(removal, all, slice);
 	}
-	remove_all(removal, all, n);
+	pfree(intents);
+	pfree(all);
 }
 
 ACTIVATE_FUNCTION(activate_outbox_remove);

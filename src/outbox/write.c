@@ -34,7 +34,7 @@ typedef struct OutboxWriter
 	TupleDesc	desc;
 	EState	   *estate;
 	ResultRelInfo *target;
-	TupleTableSlot *slots[OUTBOX_BATCH];	/* made when they are needed */
+	TupleTableSlot **slots;		/* OUTBOX_BATCH at most, made when they are needed */
 	int			nslots;
 	int			nfilled;
 } OutboxWriter;
@@ -73,6 +73,7 @@ outbox_write(const OutboxRow *rows, int n)
 	open_indexes(&writer, rows, n);
 	/* a copy, because each slot of the relation's own would be counted */
 	writer.desc = CreateTupleDescCopy(RelationGetDescr(writer.rel));
+	writer.slots = palloc(Min(n, OUTBOX_BATCH) * sizeof(TupleTableSlot *));
 	order = rows_in_order(rows, n);
 	for (int i = 0; i < n; i += length)
 	{

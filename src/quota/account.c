@@ -333,7 +333,7 @@ quota_learn(QuotaAccount account, const QuotaTold *told, int64 ticket, Timestamp
 		*mine = told[i];
 		mine->left -= Max(slot->total - ticket, 0);
 		slot->told_ticket[i] = ticket;
-		}
+	}
 	if (least >= 0)
 		slot->told_last = least;
 	lock_release(&slot->lock);

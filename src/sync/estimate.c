@@ -9,10 +9,10 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "connector/connector.h"
 #include "core/clock.h"
 #include "core/own.h"
-#include "catalog/pg_type.h"
 #include "deliver/deliver.h"
 #include "sync/explain.h"
 #include "sync/verbs.h"
