@@ -284,22 +284,32 @@ unbuildable(DeliverCall *call, const DeliverError *error)
 	deliver_call_end(call);
 }
 
-/* Calls that are unanswered for long make room for others. */
+static void
+call_stalls(DeliverCall *call)
+{
+	dlist_delete(&call->node);
+	dlist_push_tail(&engine->stalled, &call->node);
+	call->stalled = true;
+	call->target->stalled++;
+	engine->nyoung--;
+	engine->nstalled++;
+}
+
+/* Calls that are unanswered for long make room for others: sooner if there is none and nothing at all comes from the target. */
 void
 deliver_call_stalls(TimestampTz now)
 {
-	while (!dlist_is_empty(&engine->young))
-	{
-		DeliverCall *call = dlist_head_element(DeliverCall, node, &engine->young);
+	dlist_mutable_iter iter;
 
-		if (now - call->sent_at < DELIVER_STALL_US || engine->nstalled >= deliver_stalled_connections)
+	dlist_foreach_modify(iter, &engine->young)
+	{
+		DeliverCall *call = dlist_container(DeliverCall, node, iter.cur);
+
+		if (now - call->sent_at < DELIVER_LATE_US || engine->nstalled >= deliver_stalled_connections)
 			break;
-		dlist_delete(&call->node);
-		dlist_push_tail(&engine->stalled, &call->node);
-		call->stalled = true;
-		call->target->stalled++;
-		engine->nyoung--;
-		engine->nstalled++;
+		if (now - call->sent_at >= DELIVER_STALL_US ||
+			(engine->nyoung >= deliver_connections && deliver_target_late(call->target, call->sent_at, now)))
+			call_stalls(call);
 	}
 }
 

@@ -28,6 +28,7 @@
 #define DELIVER_FLUSH_US	5000	/* an outcome waits no longer to be settled */
 #define DELIVER_DISK_US		10000	/* what was settled waits no longer to be on disk */
 #define DELIVER_STALL_US	INT64CONST(250000)	/* SEMANTICS 18 */
+#define DELIVER_LATE_US		INT64CONST(50000)	/* the same, where others wait for a connection */
 #define DELIVER_STALLED_PER_TARGET	64
 #define DELIVER_MOST_CONNECTIONS	1000	/* of activate.connections, and of the stalled ones */
 #define DELIVER_LOCK_WAIT	"200ms" /* the others do not wait longer for a lock that one of them needs */
@@ -472,6 +473,8 @@ extern bool deliver_undo_stands(const OutboxIntent *undo, const DeliverKnown *kn
 /* target.c */
 extern DeliverTarget *deliver_target_get(Oid server, Oid userid, const char *name);
 extern void deliver_targets_count(TimestampTz now);
+extern TimestampTz deliver_target_patience(const DeliverTarget *target, TimestampTz now);
+extern bool deliver_target_late(const DeliverTarget *target, TimestampTz sent_at, TimestampTz now);
 extern bool deliver_target_ready(const DeliverTarget *target, TimestampTz now);
 extern void deliver_target_called(DeliverTarget *target, TimestampTz now);
 extern void deliver_target_answered(DeliverTarget *target);

@@ -216,10 +216,12 @@ target_next(const DeliverSync *sync, TimestampTz now, TimestampTz *next)
 {
 	TimestampTz budget = deliver_budget_next(sync);
 
+	TimestampTz heard = deliver_target_patience(sync->target, now);
+
 	if (sync->target->state != TARGET_UP)
 		earlier(next, Max(budget, sync->target->next_probe));
-	else if (budget > now)
-		earlier(next, budget);
+	else if (budget > now || heard > now)
+		earlier(next, Max(budget, heard));
 }
 
 /* When a sync has something to do by itself. */
@@ -234,6 +236,15 @@ sync_next(DeliverSync *sync, TimestampTz now, TimestampTz *next)
 	if (sync->target && !sync->target->paused && !sync->target->probing &&
 		(deliver_sync_may_grow(sync, QUOTA_BACKFILL, now) || deliver_ready_total(sync) > 0))
 		target_next(sync, now, next);
+}
+
+/* When the oldest call in flight makes room. */
+static TimestampTz
+call_leaves(TimestampTz now)
+{
+	const DeliverCall *call = dlist_head_element(DeliverCall, node, &engine->young);
+
+	return call->sent_at + (engine->nactive > 1 && now < call->sent_at + DELIVER_LATE_US ? DELIVER_LATE_US : DELIVER_STALL_US);
 }
 
 /* Milliseconds until something is to be done that nobody wakes us for. */
@@ -257,7 +268,7 @@ time_to_wait(TimestampTz now)
 
 	/* connections that will be free by being stalled matter only to who waits for one */
 	if (engine->nyoung >= deliver_connections)
-		earlier(&next, dlist_head_element(DeliverCall, node, &engine->young)->sent_at + DELIVER_STALL_US);
+		earlier(&next, call_leaves(now));
 	if (next <= now)
 		return 0;
 	return (long) Min((next - now + 999) / 1000, 60000);

@@ -88,6 +88,25 @@ deliver_targets_count(TimestampTz now)
 	}
 }
 
+/* For how long has it answered nothing that it was asked? */
+static int64
+silence(const DeliverTarget *target, TimestampTz now)
+{
+	return target->in_flight > 0 ? now - target->heard_at : 0;
+}
+
+/* Until when a target that is silent gets no more calls, as connections are getting scarce; 0: it does. */
+TimestampTz
+deliver_target_patience(const DeliverTarget *target, TimestampTz now)
+{
+	int64		silent = silence(target, now);
+
+	if (engine->nactive <= 1 || engine->nyoung < deliver_connections / 2 ||
+		silent < DELIVER_LATE_US || silent >= DELIVER_STALL_US)
+		return 0;
+	return target->heard_at + DELIVER_STALL_US;
+}
+
 /*
  * A target that has not answered for a while gets no more than its share of all
  * connections, so that many of that kind leave room for the others, and for one
@@ -96,9 +115,16 @@ deliver_targets_count(TimestampTz now)
 static bool
 has_its_share(const DeliverTarget *target, TimestampTz now)
 {
-	if (target->in_flight == 0 || now - target->heard_at < DELIVER_STALL_US || engine->nactive <= 1)
+	if (engine->nactive <= 1 || silence(target, now) < DELIVER_STALL_US)
 		return false;
 	return target->in_flight >= (deliver_connections + deliver_stalled_connections) / (engine->nactive + 1);
+}
+
+/* Has the target of a call said nothing since then, for so long that others should not wait for it? */
+bool
+deliver_target_late(const DeliverTarget *target, TimestampTz sent_at, TimestampTz now)
+{
+	return engine->nactive > 1 && now - sent_at >= DELIVER_LATE_US && target->heard_at <= sent_at;
 }
 
 /* May one more call go out? */
@@ -108,7 +134,8 @@ deliver_target_ready(const DeliverTarget *target, TimestampTz now)
 	if (target->paused)
 		return false;
 	if (target->state == TARGET_UP)
-		return target->stalled < DELIVER_STALLED_PER_TARGET && !has_its_share(target, now);
+		return target->stalled < DELIVER_STALLED_PER_TARGET && deliver_target_patience(target, now) == 0 &&
+			!has_its_share(target, now);
 	return !target->probing && now >= target->next_probe;
 }
 
