@@ -29,6 +29,7 @@
 #include "load/bulk.h"
 #include "load/copy.h"
 #include "load/first.h"
+#include "load/load.h"
 #include "optimizer/optimizer.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -45,6 +46,8 @@ typedef struct FirstLoad
 	char	   *newest;			/* the cursor's greatest value as text; NULL: none */
 } FirstLoad;
 
+static bool is_fit(Bulk *bulk, const Sync *sync);
+static bool has_begun(const Sync *sync);
 static bool is_about_a_row(int code);
 static bool is_possible(const Sync *sync, bool full);
 static bool is_plain(Relation rel, const Sync *sync);
@@ -75,8 +78,7 @@ load_first(const Sync *sync, bool full, const RunChunk *chunk, RunCounts *counts
 	load.bulk.rel = try_table_open(sync->target_rel, RowExclusiveLock);
 	if (load.bulk.rel == NULL)
 		return false;
-	if (find_attributes(&load.bulk, sync) && is_plain(load.bulk.rel, sync) &&
-		has_key_index(load.bulk.rel, load.bulk.attributes, sync) && is_empty(load.bulk.rel))
+	if (is_fit(&load.bulk, sync) && ((chunk && chunk->ahead && has_begun(sync)) || is_empty(load.bulk.rel)))
 	{
 		tried = true;
 		refuse_unpublishable(load.bulk.rel, sync);
@@ -107,6 +109,39 @@ load_first(const Sync *sync, bool full, const RunChunk *chunk, RunCounts *counts
 		(void) own_value("SELECT activate._load_marked($1, $2)", 2, types, values, NULL, NULL);
 	}
 	return true;
+}
+
+bool
+load_by_chunks(const Sync *sync)
+{
+	Bulk		bulk = {0};
+	bool		possible = false;
+
+	if (sync->capture == CAPTURE_CURSOR || sync->mode == SYNC_REPLACE || !is_possible(sync, false))
+		return false;
+	bulk.rel = try_table_open(sync->target_rel, RowExclusiveLock);
+	if (bulk.rel == NULL)
+		return false;
+	possible = is_fit(&bulk, sync) && (has_begun(sync) || is_empty(bulk.rel));
+	table_close(bulk.rel, NoLock);
+	return possible;
+}
+
+/* Are rows that are new to it written to this table as COPY does? */
+static bool
+is_fit(Bulk *bulk, const Sync *sync)
+{
+	return find_attributes(bulk, sync) && is_plain(bulk->rel, sync) && has_key_index(bulk->rel, bulk->attributes, sync);
+}
+
+/* Chunks of a run were written: what is there now is theirs, or is met as a key that occurs twice. */
+static bool
+has_begun(const Sync *sync)
+{
+	Oid			type = INT8OID;
+	Datum		id = Int64GetDatum(sync->id);
+
+	return own_int64("SELECT count(*) FROM activate._backfill b WHERE b.sync = $1", 1, &type, &id) > 0;
 }
 
 /* A comparison perhaps rejects this row. */
@@ -280,7 +315,7 @@ statement_text(const Sync *sync, const RunChunk *chunk)
 		appendStringInfo(&sql, ", q.c FROM (%s) q WHERE q.c IS NOT NULL%s%s", query,
 						 chunk ? " AND " : "", chunk ? chunk->condition : "");
 	else
-		appendStringInfo(&sql, " FROM (%s) q", query);
+		appendStringInfo(&sql, " FROM (%s) q%s%s", query, chunk ? " WHERE " : "", chunk ? chunk->condition : "");
 	return sql.data;
 }
 

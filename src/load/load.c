@@ -58,6 +58,7 @@ typedef struct Batch
 	Datum		marks[BATCH_ROWS];
 } Batch;
 
+static void load_ahead(const Sync *sync, const RunChunk *chunk, RunCounts *counts);
 static Claim claim_queued(const Sync *sync, bool everything);
 static void compare(const Sync *sync, int64 run, bool full, bool truncated, const RunChunk *chunk, RunCounts *counts);
 static void execute(const Sync *sync, int64 run, const char *statement, const Claim *claim, RunCounts *counts);
@@ -77,6 +78,12 @@ void
 load_run(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCounts *counts)
 {
 	Claim		claim;
+
+	if (chunk && chunk->ahead)
+	{
+		load_ahead(sync, chunk, counts);
+		return;
+	}
 
 	/* keys are among what is compared, events are history: no comparison finds them */
 	do
@@ -101,6 +108,20 @@ load_queued(const Sync *sync, int64 run, RunCounts *counts)
 		if (claim.whole)
 			compare(sync, run, false, claim.truncated, NULL, counts);
 	} while (claim.more);
+}
+
+/*
+ * New rows of a first run.  If they are not taken as they are, all that is left
+ * is compared at once: it is a constraint that one of them breaks, or the table
+ * is not what it was.
+ */
+static void
+load_ahead(const Sync *sync, const RunChunk *chunk, RunCounts *counts)
+{
+	if (!load_first(sync, false, chunk, counts))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION),
+				 errmsg("a chunk of sync \"%s\" could not be loaded without a comparison", sync->name)));
 }
 
 static void

@@ -17,6 +17,12 @@ extern void load_init(void);
  */
 extern void load_run(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCounts *counts);
 
+/*
+ * May a first run be cut by key?  Chunks are written as they come into a table
+ * that was empty when they began; it is for the run after them to compare.
+ */
+extern bool load_by_chunks(const Sync *sync);
+
 /* Applies what a trigger has queued for a sync to a table, and removes it from the queue. */
 extern void load_queued(const Sync *sync, int64 run, RunCounts *counts);
 

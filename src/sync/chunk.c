@@ -9,10 +9,11 @@
  * - by cursor, where each chunk is a run of the rows up to some value of the
  *	 cursor; the watermark is committed with it.  A value is never parted, and
  *	 the next chunk reads again what any run would.
- * - the first run of a comparison, into a web API: by key, each chunk enqueues
- *	 what is new up to some key, which is kept in activate._backfill.  What
- *	 comes last is an ordinary run, which finds what changed meanwhile, what is
- *	 gone and which keys are useless: chunks save it the writing, nothing else.
+ * - the first run of a comparison, into a web API or an empty table: by key,
+ *	 each chunk enqueues or writes what is new up to some key, which is kept in
+ *	 activate._backfill.  What comes last is an ordinary run, which finds what
+ *	 changed meanwhile, what is gone and which keys are useless: chunks save it
+ *	 the writing, nothing else.
  *
  * The end of a chunk must be found without reading all that is left: else it
  * would be read once for each chunk, which for a web API as source would be
@@ -26,6 +27,7 @@
 #include "core/guc.h"
 #include "core/own.h"
 #include "executor/spi.h"
+#include "load/load.h"
 #include "nodes/plannodes.h"
 #include "sync/verbs.h"
 #include "utils/builtins.h"
@@ -85,9 +87,10 @@ chunk_possible(const Sync *sync)
 	/* what is there at one moment is to count as known */
 	if (first && sync->kind == SYNC_TO_API && !sync_option_bool(sync, "backfill", true))
 		return false;
+	if (sync->capture != CAPTURE_CURSOR && sync->kind != SYNC_TO_API)
+		return load_by_chunks(sync);
 	if (sync->capture != CAPTURE_CURSOR)
-		return sync->kind == SYNC_TO_API && first &&
-			verb_count("SELECT activate._chunk_backfill($1)::int::bigint", sync->id, NULL) != 0;
+		return first && verb_count("SELECT activate._chunk_backfill($1)::int::bigint", sync->id, NULL) != 0;
 	/* without a key a table gets as many equal rows as the source has, in whatever chunk */
 	return sync->kind == SYNC_TO_API || sync->nkeys > 0 || sync->mode == SYNC_APPEND;
 }

@@ -220,6 +220,55 @@ subtest 'a first run, by comparison: a runner dies' => sub {
 	}
 };
 
+subtest 'a first run into an empty table, by comparison: a runner dies' => sub {
+	for my $mode (qw(mirror upsert insert))
+	{
+		my $name = "e_$mode";
+
+		source("s$name");
+		sql("CREATE TABLE $name (id int PRIMARY KEY, v text)");
+		close_gate(30);
+		declare($name, "s$name", "'$name', mode => '$mode'");
+		ok(stopped($name), "$mode: a runner is in the middle");
+		is(sql("SELECT count(*), max(id) FROM $name"), '22|22', 'others see the chunks before');
+		is(sql("SELECT r.rows_written FROM activate.stat_run r WHERE r.name = '$name'"), 22, 'and the progress');
+		sql("UPDATE s$name SET v = 'behind' WHERE id = 5; INSERT INTO s$name VALUES (-1, 'new', 0); DELETE FROM s$name WHERE id IN (7, 40)");
+		sql("SELECT activate_pause('$name')");
+		kill_runner($name);
+		close_gate(1, 22);
+		sql("SELECT activate_resume('$name')");
+		ok(stopped($name), 'the next one comes');
+		is(sql("SELECT count(*), max(id) FROM $name"), '44|45', 'and goes on where it ended, before it looks at all of it again');
+		open_gate();
+		ok(succeeded($name), 'it is done');
+		is(runs($name, 2), 'failed 22 22 0, succeeded 66 23 ' . ($mode eq 'insert' ? 0 : 1),
+			'what has changed behind is found, too');
+		same("(TABLE s$name" . { mirror => '', upsert => q{ UNION ALL VALUES (7, 'v7', 0)}, insert => q{ UNION ALL VALUES (7, 'v7', 0)} }->{$mode} . ') s', $name, 'it is all there') if $mode ne 'insert';
+		is(sql("SELECT v FROM $name WHERE id = 5"), $mode eq 'insert' ? 'v5' : 'behind', 'by the rules of its mode');
+		is(sql("SELECT count(*) FROM activate._backfill b JOIN activate.sync s ON s.id = b.sync WHERE s.name = '$name'"), 0, 'it is complete');
+		sql("SELECT activate_pause('$name')");
+	}
+};
+
+# Of a table that has rows, or that somebody writes to meanwhile.
+subtest 'a first run into a table that is not empty' => sub {
+	source('s20');
+	sql("CREATE TABLE t20 (id int PRIMARY KEY, v text); INSERT INTO t20 VALUES (33, 'mine'); CREATE TABLE t21 (id int PRIMARY KEY, v text)");
+	close_gate(30);
+	declare($_, 's20', "'$_'") for qw(t20 t21);
+	ok(stopped('t20'), 'a runner is in the middle');
+	is(sql('SELECT count(*) FROM t20'), 1, 'it compares: nothing is committed');
+	ok(stopped('t21'), 'another, of an empty table');
+	sql("INSERT INTO t21 VALUES (33, 'mine'), (100, 'mine')");
+	open_gate();
+	ok(succeeded($_), "$_: it goes on") for qw(t20 t21);
+	is(runs('t20', 1), 'succeeded 45 44 1', 'in one transaction');
+	is(runs('t21', 1), 'succeeded 67 44 1', 'what is in the way is compared, all at once');
+	same('s20', 't20', 'it is all there');
+	same("(TABLE s20 UNION ALL VALUES (100, 'mine', 0)) s", 't21', 'here as well');
+	sql("SELECT activate_pause('$_')") for qw(t20 t21);
+};
+
 subtest 'a first run that is not cut' => sub {
 	source('s5');
 	sql('CREATE TABLE s6 AS TABLE s5');
