@@ -153,7 +153,7 @@ sub judge
 
 	is(join("\n", @{ $self->{errors} }), '', 'the writers met no error but lost connections');
 	is(join("\n", @{ $chaos->{injector}{errors} // [] }), '', 'and the injector none');
-	is(join('', slurp_file($self->{node}->logfile) =~ /^.*activate: sync .* is paused.*\n/mg), '', 'and no sync was paused by itself');
+	is(join('', join('', map { slurp_file($_->logfile) } @{ $chaos->{nodes} }) =~ /^.*activate: sync .* is paused.*\n/mg), '', 'and no sync was paused by itself');
 	ok($chaos->settle, 'settled') or return $self->stuck;
 	is($self->sql('SELECT coalesce(string_agg(concat_ws(\':\', id, v, rev), \' \' ORDER BY id), \'\') FROM chaos'),
 		join(' ', map { join ':', $_, @{ $self->{rows}{$_} } } sort { $a <=> $b } keys %{ $self->{rows} }), 'the model knows the table');
