@@ -13,6 +13,7 @@ use warnings;
 use ActivateTest;
 use ActivateTest::Chaos::Injector;
 use ActivateTest::Chaos::Judge;
+use ActivateTest::Chaos::Undo;
 use ActivateTest::Chaos::Writer;
 use ActivateTest::SmallDisk;
 use ActivateTest::Tls;
@@ -55,6 +56,7 @@ sub new
 	{
 		$self->retarget($name) && $self->declare($name) && defined $self->sql("SELECT activate_run('$name')") or die "$name was not declared\n";
 	}
+	$self->{injector}{undo} = ActivateTest::Chaos::Undo->new(injector => $self->{injector}, service => $self->{service});
 	delivered($self->{node}) or die 'nothing is delivered';
 	return $self;
 }
