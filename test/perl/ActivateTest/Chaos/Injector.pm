@@ -227,6 +227,17 @@ sub run
 	return $self->sql("SELECT activate_run('$name', full => $full)");
 }
 
+# What was sent lately is sent again.
+sub replay
+{
+	my ($self) = @_;
+	my $name = pick(grep { !/append/ } @{ $self->{syncs} });
+
+	$self->say_so("activate_replay of $name");
+	$self->{full}{$name} = 1;
+	return $self->sql("SELECT activate_replay('$name', now() - interval '3 seconds')");
+}
+
 # Somebody locks the source, and takes his time.
 sub lock_source
 {
@@ -355,11 +366,11 @@ sub service
 my %weight = (
 	answer => 16, kill_process => 4, kill_postmaster => 1, restart => 1, stop_and_continue => 2, terminate => 3, kill_client => 1,
 	drop_sync => 1, drop_target => 1, pause => 2, settings => 3, run => 4, lock_source => 1, wrong_url => 1, redeclare => 2, discard => 1, alter_source => 1,
-	disk_full => 2, file_limit => 1, standby => 1, failover => 1, undo => 8);
+	disk_full => 2, file_limit => 1, standby => 1, failover => 1, undo => 8, replay => 1);
 my @actions = map { ($_) x $weight{$_} } sort keys %weight;
 
 # What makes no deliverer forget what it has tried.
-my %quiet = map { $_ => 1 } qw(answer run stop_and_continue kill_client file_limit standby undo);
+my %quiet = map { $_ => 1 } qw(answer run stop_and_continue kill_client file_limit standby undo replay);
 
 sub inject
 {
