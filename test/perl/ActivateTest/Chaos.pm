@@ -149,6 +149,7 @@ sub run
 	while (Time::HiRes::time() < $end)
 	{
 		Time::HiRes::sleep(rand 0.8);
+		$self->{injector}{undo}->step;
 		$self->{injector}->inject(@planned && Time::HiRes::time() > $planned[0][0] ? (shift @planned)->[1] : ());
 	}
 	open my $stop, '>', "$self->{directory}/stop" or die $!;

@@ -318,14 +318,6 @@ sub failover
 	return $self->{chaos}->serve($standby->take_over);
 }
 
-# The next step of a run that is undone.
-sub undo
-{
-	my ($self) = @_;
-
-	return $self->{undo}->step;
-}
-
 my @faults = (
 	map({ ({ fault => 'status', status => $_ }) } 408, 409, 413, 425, 429, 500, 503),
 	{ fault => 'status', status => 429, retry_after => '1' },
@@ -366,11 +358,11 @@ sub service
 my %weight = (
 	answer => 16, kill_process => 4, kill_postmaster => 1, restart => 1, stop_and_continue => 2, terminate => 3, kill_client => 1,
 	drop_sync => 1, drop_target => 1, pause => 2, settings => 3, run => 4, lock_source => 1, wrong_url => 1, redeclare => 2, discard => 1, alter_source => 1,
-	disk_full => 2, file_limit => 1, standby => 1, failover => 1, undo => 8, replay => 1);
+	disk_full => 2, file_limit => 1, standby => 1, failover => 1, replay => 1);
 my @actions = map { ($_) x $weight{$_} } sort keys %weight;
 
 # What makes no deliverer forget what it has tried.
-my %quiet = map { $_ => 1 } qw(answer run stop_and_continue kill_client file_limit standby undo replay);
+my %quiet = map { $_ => 1 } qw(answer run stop_and_continue kill_client file_limit standby replay);
 
 sub inject
 {
