@@ -226,9 +226,11 @@ CREATE TABLE activate._tally
 	sync			bigint PRIMARY KEY,
 	delivered		bigint NOT NULL,
 	retried			bigint NOT NULL,
-	requests		bigint NOT NULL
+	requests		bigint NOT NULL,
+	-- no message of a key that is not in _sent goes under a number up to this
+	least_seq		bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 50);	-- each row is updated by each settling, in its page (HOT)
-COMMENT ON TABLE activate._tally IS 'private: per sync, how many messages were delivered and retried, by how many requests';
+COMMENT ON TABLE activate._tally IS 'private: per sync, how many messages were delivered and retried, by how many requests; and a number that was given to one of which nothing else tells';
 
 CREATE TABLE activate.connector
 (

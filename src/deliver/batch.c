@@ -33,7 +33,8 @@ bool
 deliver_send(TimestampTz now)
 {
 	bool		any = false;
-	bool		progress = engine->enabled && engine->send_rest_until <= now;
+	/* asked to stop: what was to be known before it goes may not be */
+	bool		progress = engine->enabled && engine->send_rest_until <= now && !deliver_asked_to_stop();
 
 	deliver_targets_count(now);
 	while (progress && connection_free())

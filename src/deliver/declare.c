@@ -17,6 +17,7 @@
 #include "core/compat.h"
 #include "core/guc.h"
 #include "core/identity.h"
+#include "core/own.h"
 #include "deliver/engine.h"
 #include "foreign/foreign.h"
 #include "utils/acl.h"
@@ -277,6 +278,15 @@ check_rights(const Sync *sync)
 			 errmsg("its owner \"%s\" may no longer write to \"%s\"", sync->owner_name, sync->target)));
 }
 
+static int64
+least_seq(int64 sync)
+{
+	Oid			types[1] = {INT8OID};
+	Datum		values[1] = {Int64GetDatum(sync)};
+
+	return own_int64("SELECT coalesce(max(t.least_seq), 0) FROM activate._tally t WHERE t.sync = $1", 1, types, values);
+}
+
 static void
 load_work(void *arg)
 {
@@ -314,6 +324,7 @@ load_work(void *arg)
 	declaration->plan.context = context;
 	MemoryContextSetParent(context, engine->context);
 	sync->declaration = declaration;
+	sync->least_seq = least_seq(sync->id);
 	auth_work(sync);
 }
 

@@ -201,6 +201,7 @@ typedef struct DeliverSync
 	int64		run;			/* of the last intent that had one ... */
 	bool		run_is_first;	/* ... is it the first since the declaration */
 	int			epoch;			/* of the declaration that was loaded last */
+	int64		least_seq;		/* see deliver_outcome_raised() */
 	char	   *judged;			/* pg_snapshot: transactions that it shows were judged; NULL: none */
 	bool		truncated;		/* the outbox has OUTBOX_TRUNCATE: nothing is rendered until it is worked off */
 	int64		truncated_id;	/* the intent that is being worked off */
@@ -302,6 +303,7 @@ typedef struct DeliverEngine
 	int64		past;			/* ids up to it are of another life of the database */
 	int64		sent_up_to;
 	TimestampTz send_rest_until;
+	int			send_rests;
 	TimestampTz next_refresh;	/* after a failed reading of declarations */
 	TimestampTz next_poll;
 	TimestampTz next_follow;
@@ -338,6 +340,7 @@ typedef void (*DeliverWork) (void *arg);
  * Runs work in a transaction of its own, with a snapshot; false after an
  * ERROR, with the transaction aborted.  Memory context as before.
  */
+extern void deliver_commit_surely(void);
 extern bool deliver_transaction(DeliverWork work, void *arg, DeliverError *error);
 
 /* In a subtransaction: for what may fail and leave the rest of the transaction be. */
@@ -513,6 +516,7 @@ extern void deliver_record(const DeliverOutcome *outcomes, int n);
 
 /* settle.c */
 extern DeliverOutcome *deliver_outcome(DeliverEntry *entry, OutcomeKind kind);
+extern bool deliver_outcome_raised(const DeliverOutcome *outcome);
 extern void deliver_outcome_reason(DeliverOutcome *outcome, const char *code, const char *reason);
 extern bool deliver_settle_due(TimestampTz now);
 extern TimestampTz deliver_settle_next(void);

@@ -43,7 +43,7 @@ static void
 write_work(void *arg)
 {
 	(void) horizon_call("SELECT activate._horizon_set($1, $2)", *(int64 *) arg);
-	ForceSyncCommit();
+	deliver_commit_surely();
 }
 
 static void
@@ -75,14 +75,17 @@ deliver_horizon_ensure(int64 id)
 		return true;
 	if (!deliver_transaction(write_work, &ahead, &error))
 	{
-		ereport(LOG,
-				(errcode(error.sqlstate),
-				 errmsg("activate: nothing is sent, the horizon cannot be written: %s", error.message)));
-		engine->send_rest_until = clock_now() + USECS_PER_SEC;
+		if (engine->send_rests++ == 0 && !deliver_asked_to_stop())
+			ereport(LOG,
+					(errcode(error.sqlstate),
+					 errmsg("activate: nothing is sent, the horizon cannot be written: %s", error.message)));
+		engine->send_rest_until = clock_now() + Min(engine->send_rests, 10) * USECS_PER_SEC;
 		return false;
 	}
+	engine->send_rests = 0;
 	engine->horizon = ahead;
-	return true;
+	/* then the wait for a standby was cut short */
+	return !deliver_asked_to_stop();
 }
 
 /*

@@ -150,6 +150,6 @@ deliver_next_seq(void)
 	SPI_finish();
 	identity_leave(&scope);
 	/* who comes after a crash draws others */
-	ForceSyncCommit();
+	deliver_commit_surely();
 	return seq;
 }

@@ -174,7 +174,7 @@ note_identity(const DeliverEntry *entry)
 	memcpy(message.data, entry->id, UUID_LEN);
 	outbox_note(deliver_entry_newest(entry), entry->seq, entry->nonce, &message);
 	/* before it goes */
-	ForceSyncCommit();
+	deliver_commit_surely();
 }
 
 /*
@@ -204,7 +204,7 @@ message_identity(DeliverEntry *entry, OutboxOp op, Jsonb *row, const DeliverKnow
 	entry->nonce = deliver_entry_newest(entry)->nonce;
 	if (entry->tried && entry->seq <= entry->tried_seq)
 		entry->nonce = entry->tried_nonce + 1;
-	if (entry->seq <= engine->past || (known->sent && entry->seq <= known->seq) ||
+	if (entry->seq <= engine->past || entry->seq <= (known->sent ? known->seq : entry->sync->least_seq) ||
 		(entry->tried && entry->seq <= entry->tried_seq))
 		entry->seq = deliver_next_seq();
 	/* tried stays what it is until this one has gone: it may be rendered once more before */

@@ -30,7 +30,7 @@ enum
 };
 enum
 {
-	TALLY_SYNC, TALLY_DELIVERED, TALLY_RETRIED, TALLY_REQUESTS, TALLY_COLUMNS
+	TALLY_SYNC, TALLY_DELIVERED, TALLY_RETRIED, TALLY_REQUESTS, TALLY_LEAST_SEQ, TALLY_COLUMNS
 };
 
 /* One pack while it is filled; what all of its messages have in common first. */
@@ -56,7 +56,7 @@ static ReceiptPack *find_pack(List *packs, const DeliverOutcome *outcome);
 static void pack_add(ReceiptPack *pack, const DeliverOutcome *outcome);
 static List *make_packs(const DeliverOutcome *outcomes, int n, List **syncs);
 static void pack_write(OwnTable *table, const ReceiptPack *pack);
-static void count_packs(OwnTable *table, List *packs, int64 sync);
+static void count_packs(OwnTable *table, List *packs, const RecordSync *sync);
 
 static const char *
 receipt_name(OutcomeKind kind)
@@ -106,7 +106,7 @@ deliver_receipts_write(const DeliverOutcome *outcomes, int n, List **syncs)
 		const RecordSync *sync = lfirst(cell);
 
 		if (sync->there)
-			count_packs(&tally, packs, sync->id);
+			count_packs(&tally, packs, sync);
 	}
 	own_table_close(&tally);
 }
@@ -209,7 +209,7 @@ pack_write(OwnTable *table, const ReceiptPack *pack)
 
 /* For activate.stat_sync: what is forgotten with the receipts. */
 static void
-count_packs(OwnTable *table, List *packs, int64 sync)
+count_packs(OwnTable *table, List *packs, const RecordSync *sync)
 {
 	int64		add[TALLY_COLUMNS] = {0};
 	ListCell   *cell;
@@ -220,13 +220,13 @@ count_packs(OwnTable *table, List *packs, int64 sync)
 	{
 		const ReceiptPack *pack = lfirst(cell);
 
-		if (pack->sync != sync)
+		if (pack->sync != sync->id)
 			continue;
 		add[TALLY_DELIVERED] += pack->kind == OUTCOME_DELIVERED ? pack->n : 0;
 		add[TALLY_RETRIED] += pack->kind == OUTCOME_RETRIED ? pack->n : 0;
 		add[TALLY_REQUESTS] += pack->calls;
 	}
-	own_table_key(&key, 1, sync);
+	own_table_key(&key, 1, sync->id);
 	do
 	{
 		TupleTableSlot *slot = own_table_fresh(table);
@@ -234,9 +234,13 @@ count_packs(OwnTable *table, List *packs, int64 sync)
 		memset(slot->tts_isnull, false, TALLY_COLUMNS * sizeof(bool));
 		if ((found = own_table_find(table, &key, 1)))
 			slot_getallattrs(table->row);
-		slot->tts_values[TALLY_SYNC] = Int64GetDatum(sync);
+		slot->tts_values[TALLY_SYNC] = Int64GetDatum(sync->id);
 		for (int i = TALLY_SYNC + 1; i < TALLY_COLUMNS; i++)
-			slot->tts_values[i] = Int64GetDatum(add[i] + (found ? DatumGetInt64(table->row->tts_values[i]) : 0));
+		{
+			int64		before = found ? DatumGetInt64(table->row->tts_values[i]) : 0;
+
+			slot->tts_values[i] = Int64GetDatum(i == TALLY_LEAST_SEQ ? Max(before, sync->least_seq) : before + add[i]);
+		}
 	} while (found && !own_table_update(table));
 	if (!found)
 		own_table_insert(table);

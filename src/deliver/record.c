@@ -195,7 +195,7 @@ read_sync(int64 id)
 	return sync;
 }
 
-const RecordSync *
+RecordSync *
 deliver_record_sync(List **syncs, int64 id)
 {
 	ListCell   *cell;

@@ -16,6 +16,7 @@ typedef struct RecordSync
 	int			epoch;			/* of outcomes of another: its target or key is not the one that they are of */
 	bool		deletes;		/* its mode sends deletes */
 	bool		undo;			/* what its runs change is kept */
+	int64		least_seq;		/* raised by what is settled now, or 0 */
 } RecordSync;
 
 /* What activate._sent said of a key; Datums as long as its row is looked at. */
@@ -38,7 +39,7 @@ typedef struct RecordUndo
 } RecordUndo;
 
 /* From the list, to which it is added; they are few. */
-extern const RecordSync *deliver_record_sync(List **syncs, int64 id);
+extern RecordSync *deliver_record_sync(List **syncs, int64 id);
 
 /* sent.c, receipt.c: in the settling transaction. */
 extern void deliver_sent_record(const DeliverOutcome *outcomes, int n, List **syncs);

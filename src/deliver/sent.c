@@ -271,14 +271,16 @@ deliver_sent_record(const DeliverOutcome *outcomes, int n, List **syncs)
 	for (int i = 0; i < n; i++)
 	{
 		const DeliverOutcome *outcome = &outcomes[i];
-		bool		refused = outcome->kind == OUTCOME_REJECTED &&
-			(outcome->entry->uncertain || (outcome->has_id && outcome->entry->seq > deliver_entry_last_id(outcome->entry)));
-		const RecordSync *sync;
+		bool		raised = deliver_outcome_raised(outcome);
+		bool		refused = outcome->kind == OUTCOME_REJECTED && (outcome->entry->uncertain || raised);
+		RecordSync *sync;
 
 		if ((outcome->kind != OUTCOME_DELIVERED && !refused) || outcome->entry->hash_key.event != 0)
 			continue;
 		CHECK_FOR_INTERRUPTS();
 		sync = deliver_record_sync(syncs, outcome->sync);
+		if (raised)
+			sync->least_seq = Max(sync->least_seq, outcome->entry->seq);
 		if (refused)
 			record_refused(&table, outcome, sync);
 		else if (outcome->op == OUTBOX_DELETE)

@@ -63,6 +63,18 @@ deliver_outcome(DeliverEntry *entry, OutcomeKind kind)
 	return outcome;
 }
 
+/*
+ * Has it gone under a number above those of its intents, and leaves no row of
+ * _sent that tells?  An intent of the key may have been enqueued before that
+ * number was drawn, and be committed yet: no key without such a row goes below.
+ */
+bool
+deliver_outcome_raised(const DeliverOutcome *outcome)
+{
+	return ((outcome->kind == OUTCOME_DELIVERED && outcome->op == OUTBOX_DELETE) || outcome->kind == OUTCOME_REJECTED) &&
+		outcome->has_id && outcome->entry->seq > deliver_entry_last_id(outcome->entry);
+}
+
 /* code may be "" or NULL; reason is copied. */
 void
 deliver_outcome_reason(DeliverOutcome *outcome, const char *code, const char *reason)
@@ -277,6 +289,8 @@ apply_outcome(DeliverOutcome *outcome)
 	outcome->settled = true;
 	if (entry == NULL)
 		return;
+	if (deliver_outcome_raised(outcome))
+		entry->sync->least_seq = Max(entry->sync->least_seq, entry->seq);
 	if (outcome->kind < OUTCOME_RETRIED)
 		deliver_entry_done(entry);
 	else

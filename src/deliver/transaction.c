@@ -10,6 +10,7 @@
 #include "deliver/engine.h"
 #include "deliver/owner.h"
 #include "utils/errcodes.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -17,6 +18,9 @@ static void
 keep_error(DeliverError *error, ErrorData *data)
 {
 	error->sqlstate = data->sqlerrcode;
+	/* a full disk that PostgreSQL has no code for: a quota, a limit on the size of files */
+	if (error->sqlstate == ERRCODE_INTERNAL_ERROR && (data->saved_errno == EDQUOT || data->saved_errno == EFBIG))
+		error->sqlstate = ERRCODE_DISK_FULL;
 	strlcpy(error->message, data->message ? data->message : "unknown error", sizeof(error->message));
 	FreeErrorData(data);
 }
@@ -28,6 +32,19 @@ take_error(DeliverError *error, MemoryContext context)
 	MemoryContextSwitchTo(context);
 	keep_error(error, CopyErrorData());
 	FlushErrorState();
+}
+
+/*
+ * What whoever comes after us must know before a message goes: this transaction
+ * is on the disk, and at the standbys that are synchronous, when it has been
+ * committed.  At our end none of those is waited for: it may be gone.
+ */
+void
+deliver_commit_surely(void)
+{
+	ForceSyncCommit();
+	if (!deliver_asked_to_stop())
+		(void) set_config_option("synchronous_commit", "on", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
 }
 
 bool

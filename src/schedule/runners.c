@@ -41,6 +41,7 @@ static bool adopted = false;
 static bool plan_is_stale = false;
 
 static void runner_settle(void *arg);
+static void runner_unsettled(const Runner *runner);
 static void runner_not_started(const Runner *runner);
 static void fail_leftovers(void *arg);
 
@@ -141,7 +142,8 @@ runners_reap(void)
 		pfree(runners[i].handle);
 		runners[i].handle = NULL;
 		plan_is_stale = false;
-		(void) spawn_transaction(runner_settle, &runners[i]);
+		if (!spawn_transaction(runner_settle, &runners[i]))
+			runner_unsettled(&runners[i]);
 		if (plan_is_stale)
 			(void) plan_load();
 		ended = true;
@@ -175,6 +177,18 @@ runner_settle(void *arg)
 	else if (!DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)))
 		runner_not_started(runner);
 	else if (sync != NULL && !DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull)))
+		sync->not_before = GetCurrentTimestamp() + RUNNERS_PAUSE;
+}
+
+/* Nothing can be recorded (no room on the disk, perhaps): its tick is not taken, and comes again after a pause. */
+static void
+runner_unsettled(const Runner *runner)
+{
+	PlannedSync *sync = plan_find(runner->sync);
+
+	if (runner->queued)
+		queue_ended(runner->sync, true, true);
+	else if (sync != NULL)
 		sync->not_before = GetCurrentTimestamp() + RUNNERS_PAUSE;
 }
 

@@ -58,6 +58,39 @@ subtest 'promotion in mid-delivery' => sub {
 	$node->start;
 };
 
+# What was perhaps sent, and under which numbers, must not be news to the standby that goes on; deliverers wait for no other commit.
+subtest 'a synchronous standby' => sub {
+	my $standby = PostgreSQL::Test::Cluster->new('synchronous');
+
+	ok(delivered($node, 'm'), 'nothing is pending');
+	$node->backup('synchronous');
+	$standby->init_from_backup($node, 'synchronous', has_streaming => 1);
+	$standby->start;
+	sql("ALTER SYSTEM SET synchronous_standby_names = 'synchronous'");
+	$node->reload;
+	ok($node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync'"), 'it follows');
+	# who begins anew has not told yet how far he may send
+	my ($deliverer) = worker_pids($node, 'deliver');
+	sql("SELECT pg_terminate_backend($deliverer)");
+	ok($node->poll_query_until('postgres', "SELECT count(*) = 1 AND min(pid) <> $deliverer FROM pg_stat_activity WHERE backend_type = 'activate deliverer'"), 'another deliverer');
+	my $receiver = $standby->safe_psql('postgres', 'SELECT pid FROM pg_stat_wal_receiver');
+	my $waits    = "SELECT count(*) = 1 FROM pg_stat_activity WHERE backend_type = 'activate deliverer' AND wait_event = 'SyncRep'";
+	kill 'STOP', $receiver;
+	sql("SET synchronous_commit = local; UPDATE m SET v = 'told' WHERE id = 1");
+	ok($node->poll_query_until('postgres', $waits), 'it waits for the standby');
+	is(scalar(grep { $_->{body} =~ /"told"/ } @{ $crm->log('/hook/m') }), 0, 'before it sends');
+	($deliverer) = worker_pids($node, 'deliver');
+	sql("SELECT pg_terminate_backend($deliverer)");
+	ok($node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $deliverer"), 'and can be ended meanwhile');
+	ok($node->poll_query_until('postgres', $waits), 'the next one waits, too');
+	kill 'CONT', $receiver;
+	ok(delivered($node, 'm'), 'then all is delivered');
+	is($standby->safe_psql('postgres', 'SELECT count(*) > 0 FROM activate._horizon'), 't', 'and the standby knows that it perhaps was');
+	sql('ALTER SYSTEM RESET synchronous_standby_names');
+	$node->reload;
+	$standby->stop('fast');
+};
+
 subtest 'a restore to an earlier moment' => sub {
 	ok(delivered($node, 'm'), 'nothing is pending');
 	sql('INSERT INTO d SELECT i, 0 FROM generate_series(1, 40) i');

@@ -1,6 +1,8 @@
 # Writers against a model, while everything goes wrong (make chaos): nothing is lost, nothing is told that was not committed.
 # The choices are those of CHAOS_SEED, the same each time unless another is given (make chaos takes one from the clock);
 # CHAOS_SECONDS=n is how long it goes on.
+use ActivateTest::SmallDisk;
+
 use strict;
 use warnings;
 

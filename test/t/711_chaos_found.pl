@@ -111,5 +111,38 @@ subtest 'what follows a refusal is not older than what was refused' => sub {
 	$_->close for $run, $change;
 };
 
+# A delete leaves no row that tells its number: whoever enqueued before that was drawn, and commits after, is not older.
+for my $crash (0, 1)
+{
+	subtest 'what follows a delete is not older than it' . ($crash ? ', after a crash' : '') => sub {
+		my $name   = "gone$crash";
+		my $run    = ActivateTest::Session->new($node->connstr('postgres'));
+		my $unseen = "ALTER TABLE $name DISABLE TRIGGER ALL; DELETE FROM $name WHERE id = 1; ALTER TABLE $name ENABLE TRIGGER ALL";
+
+		sql("CREATE TABLE $name (id int PRIMARY KEY, v text);
+			SELECT activate_target('$name', 'webhook', '{\"url\": \"" . $crm->url("/hook/$name") . "\"}');
+			SELECT activate_sync('$name', '$name', '$name.change', mode => 'mirror', capture => 'trigger');
+			INSERT INTO $name SELECT i, 'a' FROM generate_series(1, 9) i");
+		ok(delivered($node, $name), 'it is there');
+		sql($unseen);
+		$run->run("BEGIN; SELECT activate_run('$name')");
+		sql("INSERT INTO $name VALUES (1, 'b')");
+		ok(delivered($node, $name), 'a change that came after the run goes before it');
+		sql($unseen);
+		sql("BEGIN; INSERT INTO $name VALUES (1, 'c'); PREPARE TRANSACTION '$name'");
+		$run->run('COMMIT');
+		ok($node->poll_query_until('postgres', "SELECT count(*) = 8 FROM activate.sent t JOIN activate.sync s ON s.id = t.sync WHERE s.name = '$name'"), 'then the delete of the run is delivered');
+		$run->close;
+		if ($crash)
+		{
+			kill_hard(worker_pids($node, 'deliver'));
+			ok($node->poll_query_until('postgres', 'SELECT true'), 'a crash');
+		}
+		sql("COMMIT PREPARED '$name'");
+		ok(delivered($node, $name), 'what was enqueued before it is committed');
+		same_rows($node, $crm->hook_rows($name, $name), "SELECT * FROM $name", 'and the receiver has taken it');
+	};
+}
+
 $node->stop('fast');
 done_testing();

@@ -13,7 +13,9 @@ use warnings;
 use ActivateTest;
 use ActivateTest::Chaos::Injector;
 use ActivateTest::Chaos::Judge;
+use ActivateTest::Chaos::Undo;
 use ActivateTest::Chaos::Writer;
+use ActivateTest::SmallDisk;
 use ActivateTest::Tls;
 use Test::More;
 use Time::HiRes ();
@@ -38,12 +40,12 @@ sub new
 	srand $self->{seed};
 	$self->{directory} = PostgreSQL::Test::Utils::tempdir();
 	$self->{service}   = ActivateTest::Service->new(log => 10_000_000);
-	$self->{node}      = activate_node('chaos', conf => join "\n",
+	$self->serve($self->node(join "\n",
 		'activate.max_attempts = 1000', "activate.http_timeout = '700ms'", "activate.retry_backoff = '5ms'", "activate.retry_backoff_max = '100ms'",
-		"activate.allowed_hosts = '127.0.0.1, localhost, *.invalid'", 'max_connections = 50');
+		"activate.allowed_hosts = '127.0.0.1, localhost, *.invalid'", 'max_connections = 50', 'wal_keep_size = 500MB'));
 	$self->{service}->control({ reject => { field => 'v', equals => 'bad', status => 422, error => 'bad' } });
 	$self->{injector} = ActivateTest::Chaos::Injector->new(
-		node => $self->{node}, service => $self->{service}, syncs => [ sort keys %syncs ], reborn => 'reborn', directory => $self->{directory},
+		chaos => $self, node => $self->{node}, service => $self->{service}, syncs => [ sort keys %syncs ], reborn => 'reborn', directory => $self->{directory},
 		declare  => sub { $self->retarget(@_) && $self->declare(@_) },
 		retarget => sub { $self->retarget(@_) });
 	$self->{injector}{$_->[0]} = $_->[1] for $self->expired;
@@ -54,8 +56,43 @@ sub new
 	{
 		$self->retarget($name) && $self->declare($name) && defined $self->sql("SELECT activate_run('$name')") or die "$name was not declared\n";
 	}
+	$self->{injector}{undo} = ActivateTest::Chaos::Undo->new(injector => $self->{injector}, service => $self->{service});
 	delivered($self->{node}) or die 'nothing is delivered';
 	return $self;
+}
+
+# A server whose tables are on a small disk, where one can be mounted.
+sub node
+{
+	my ($self, $conf) = @_;
+	my $disk = ActivateTest::SmallDisk->new(96);
+	my $node = activate_node('chaos', extension => 0, allows_streaming => 1, extra => ['--wal-segsize=1'], conf => $conf);
+
+	note 'no full disk: ' . ActivateTest::SmallDisk::missing() unless $disk;
+	if ($disk)
+	{
+		$node->{disk}       = $disk;
+		$node->{tablespace} = $disk->folder('tables');
+		$node->safe_psql('postgres', "CREATE TABLESPACE small LOCATION '$node->{tablespace}'");
+		$node->safe_psql('postgres', 'ALTER DATABASE postgres SET default_tablespace = small');
+	}
+	$node->safe_psql('postgres', 'CREATE EXTENSION activate');
+	return $node;
+}
+
+# From now on that server is the one, for all.
+sub serve
+{
+	my ($self, $node) = @_;
+
+	push @{ $self->{nodes} }, $node;
+	$self->{node} = $node;
+	$self->{injector}{node} = $node if $self->{injector};
+	open my $file, '>', "$self->{directory}/database.new" or die $!;
+	print $file $node->connstr('postgres');
+	close $file;
+	rename "$self->{directory}/database.new", "$self->{directory}/database" or die $!;
+	return;
 }
 
 # The service behind a certificate that has expired, where there is what it takes.
@@ -104,13 +141,16 @@ sub run
 		my $number = $n eq 'bulk' ? $writers + 1 : $n;
 		push @pids, ActivateTest::Chaos::Writer->start(
 			number => $number, seed => $self->{seed} * 100 + $number, bulk => $n eq 'bulk', pause => $n eq 'bulk' ? 0.3 : 0.05,
-			database => $self->{node}->connstr('postgres'), directory => $self->{directory});
+			directory => $self->{directory});
 	}
 	$self->{injector}{writers} = \@pids;
+	# one failover at least
+	my @planned = ([ $end - 0.7 * $seconds, 'standby' ], [ $end - 0.3 * $seconds, 'failover' ]);
 	while (Time::HiRes::time() < $end)
 	{
 		Time::HiRes::sleep(rand 0.8);
-		$self->{injector}->inject;
+		$self->{injector}{undo}->step;
+		$self->{injector}->inject(@planned && Time::HiRes::time() > $planned[0][0] ? (shift @planned)->[1] : ());
 	}
 	open my $stop, '>', "$self->{directory}/stop" or die $!;
 	close $stop;

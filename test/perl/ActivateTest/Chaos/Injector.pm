@@ -5,6 +5,7 @@ use strict;
 use warnings;
 
 use ActivateTest;
+use ActivateTest::Chaos::Standby;
 use PostgreSQL::Test::Utils;
 use Time::HiRes ();
 
@@ -27,7 +28,7 @@ sub sql
 
 	return $out if defined $status && $status == 0;
 	push @{ $self->{errors} }, "$sql: $err"
-	  if defined $err && $err !~ /server closed|terminating connection|connection to server|starting up|shutting down|crash|recovery|statement timeout|^\s*$/;
+	  if defined $err && $err !~ /server closed|terminating connection|connection to server|starting up|shutting down|crash|recovery|statement timeout|could not extend file|^\s*$/;
 	return;
 }
 
@@ -226,6 +227,17 @@ sub run
 	return $self->sql("SELECT activate_run('$name', full => $full)");
 }
 
+# What was sent lately is sent again.
+sub replay
+{
+	my ($self) = @_;
+	my $name = pick(grep { !/append/ } @{ $self->{syncs} });
+
+	$self->say_so("activate_replay of $name");
+	$self->{full}{$name} = 1;
+	return $self->sql("SELECT activate_replay('$name', now() - interval '3 seconds')");
+}
+
 # Somebody locks the source, and takes his time.
 sub lock_source
 {
@@ -248,6 +260,62 @@ sub wrong_url
 	$self->sql("SELECT activate_target('$name', 'webhook', '{\"url\": \"$url\"$options}')");
 	Time::HiRes::sleep(rand 1);
 	return $self->{retarget}->($name);
+}
+
+# No byte is left where our tables are, or somebody may not write files of more than a megabyte.
+sub disk_full
+{
+	my ($self) = @_;
+	my $disk = $self->{node}{disk} // return $self->file_limit;
+
+	$self->say_so('the disk is full');
+	$disk->fill;
+	for (0 .. int rand 3)
+	{
+		my $what = pick(qw(answer run terminate pause));
+
+		Time::HiRes::sleep(rand 1);
+		$self->$what;
+	}
+	$self->say_so('there is room again');
+	return $disk->empty;
+}
+
+sub file_limit
+{
+	my ($self) = @_;
+	my $kind = pick(qw(deliver deliver writer worker));
+	my $pid  = $self->process($kind) or return;
+
+	$self->say_so("a limit on the size of files of a $kind");
+	run_log([ 'prlimit', "--pid=$pid", '--fsize=1048576:' ]);
+	Time::HiRes::sleep(rand 2);
+	return run_log([ 'prlimit', "--pid=$pid", '--fsize=unlimited:' ]);
+}
+
+# From now on each commit waits for a standby.
+sub standby
+{
+	my ($self) = @_;
+
+	return if $self->{standby};
+	$self->say_so('a standby');
+	$self->await;
+	return $self->{standby} = ActivateTest::Chaos::Standby->new($self->{node});
+}
+
+# What was visible is there; what a crash or a signal made visible before it was, too.
+sub failover
+{
+	my ($self) = @_;
+	my $standby = $self->{standby} or return $self->standby;
+
+	$self->await;
+	$standby->has_everything or die "the standby has not caught up\n";
+	Time::HiRes::sleep(rand 0.5);
+	$self->say_so('the primary dies, its standby is promoted');
+	undef $self->{standby};
+	return $self->{chaos}->serve($standby->take_over);
 }
 
 my @faults = (
@@ -289,16 +357,17 @@ sub service
 
 my %weight = (
 	answer => 16, kill_process => 4, kill_postmaster => 1, restart => 1, stop_and_continue => 2, terminate => 3, kill_client => 1,
-	drop_sync => 1, drop_target => 1, pause => 2, settings => 3, run => 4, lock_source => 1, wrong_url => 1, redeclare => 2, discard => 1, alter_source => 1);
+	drop_sync => 1, drop_target => 1, pause => 2, settings => 3, run => 4, lock_source => 1, wrong_url => 1, redeclare => 2, discard => 1, alter_source => 1,
+	disk_full => 2, file_limit => 1, standby => 1, failover => 1, replay => 1);
 my @actions = map { ($_) x $weight{$_} } sort keys %weight;
 
 # What makes no deliverer forget what it has tried.
-my %quiet = map { $_ => 1 } qw(answer run stop_and_continue kill_client);
+my %quiet = map { $_ => 1 } qw(answer run stop_and_continue kill_client file_limit standby replay);
 
 sub inject
 {
-	my ($self) = @_;
-	my $action = pick(@actions);
+	my ($self, $action) = @_;
+	$action //= pick(@actions);
 	my $began  = Time::HiRes::time();
 
 	$self->$action;

@@ -153,8 +153,9 @@ sub judge
 
 	is(join("\n", @{ $self->{errors} }), '', 'the writers met no error but lost connections');
 	is(join("\n", @{ $chaos->{injector}{errors} // [] }), '', 'and the injector none');
-	is(join('', slurp_file($self->{node}->logfile) =~ /^.*activate: sync .* is paused.*\n/mg), '', 'and no sync was paused by itself');
+	is(join('', join('', map { slurp_file($_->logfile) } @{ $chaos->{nodes} }) =~ /^.*activate: sync .* is paused.*\n/mg), '', 'and no sync was paused by itself');
 	ok($chaos->settle, 'settled') or return $self->stuck;
+	$self->undone;
 	is($self->sql('SELECT coalesce(string_agg(concat_ws(\':\', id, v, rev), \' \' ORDER BY id), \'\') FROM chaos'),
 		join(' ', map { join ':', $_, @{ $self->{rows}{$_} } } sort { $a <=> $b } keys %{ $self->{rows} }), 'the model knows the table');
 	$self->{told}{$_} = $self->read_log($_) for @names;
@@ -179,6 +180,21 @@ sub judge
 	$self->nothing_left;
 	$self->say_how_much;
 	ActivateTest::Chaos::Leaks->new($chaos)->judge;
+	return;
+}
+
+# What was undone is what it was before, what came later is there, and a run brings nothing back.
+sub undone
+{
+	my ($self) = @_;
+	my $undo = $self->{chaos}{injector}{undo};
+
+	$undo->compare or push @{ $undo->{wrong} }, 'no answer';
+	$self->sql("SELECT activate_run('taken')");
+	delivered($self->{node}, 'taken') or push @{ $undo->{wrong} }, 'not delivered';
+	$undo->compare or push @{ $undo->{wrong} }, 'no answer';
+	is(join("\n", @{ $undo->{wrong} }), '', "$undo->{round} runs, $undo->{undone} of which were undone: each key is what came later, or what it was before");
+	$self->sql("SELECT activate_drop('taken')");
 	return;
 }
 

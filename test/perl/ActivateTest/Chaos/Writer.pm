@@ -9,11 +9,11 @@ use warnings;
 
 use ActivateTest::Session;
 use JSON::PP ();
+use PostgreSQL::Test::Utils ();
 use POSIX ();
 use Time::HiRes ();
 
-# number: its keys are number * 1000 and on; bulk: it changes hundreds at once; database: a connection string;
-# directory: <directory>/stop ends it, <directory>/psql.<number> names its client, <directory>/model.<number> is what it did.
+# number: its keys are number * 1000 and on; bulk: it changes hundreds at once; directory: <directory>/database says where the server is now, <directory>/stop ends it, <directory>/psql.<number> names its client, <directory>/model.<number> is what it did.
 sub start
 {
 	my ($class, %is) = @_;
@@ -62,7 +62,7 @@ sub session
 	{
 		last if $self->{session};
 		POSIX::_exit(1) if getppid() != $self->{parent};
-		$self->{session} = eval { ActivateTest::Session->new($self->{database}) } and do {
+		$self->{session} = eval { ActivateTest::Session->new(PostgreSQL::Test::Utils::slurp_file("$self->{directory}/database")) } and do {
 			open my $file, '>', "$self->{directory}/psql.$self->{number}" or die $!;
 			print $file $self->{session}{psql};
 			CORE::close($file);
@@ -73,7 +73,7 @@ sub session
 	return $self->{session} // die "no connection: $@";
 }
 
-# Did it work?  An error ends the session; only the loss of the connection is expected.
+# Did it work?  An error ends the session; only the loss of the connection, and a full disk, are expected.
 sub does
 {
 	my ($self, @statements) = @_;
@@ -83,7 +83,7 @@ sub does
 		next if eval { $self->{last} = $self->session->run($sql); 1 };
 		my $error = $@;
 		push @{ $self->{errors} }, $error
-		  unless $error =~ /^psql:  ?in:|server closed|terminating connection|connection to server|no connection|is starting up|shutting down|crash|recovery/;
+		  unless $error =~ /^psql:  ?in:|server closed|terminating connection|connection to server|no connection|is starting up|shutting down|crash|recovery|could not extend file/;
 		eval { $self->{session}->close } if $self->{session};
 		undef $self->{session};
 		return 0;
