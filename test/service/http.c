@@ -119,6 +119,12 @@ http_connections(int *accepted, int *open)
 }
 
 int
+http_held(void)
+{
+	return nwaiting;
+}
+
+int
 http_held_most(bool reset)
 {
 	int			most = nwaiting_most;

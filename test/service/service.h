@@ -86,7 +86,8 @@ extern int	http_listen(int port);	/* on 127.0.0.1; the port, chosen if 0 */
 extern void http_loop(void);
 extern void http_go_down(int ms);	/* after the present answer; 0: until SIGUSR1 */
 extern void http_connections(int *accepted, int *open);
-extern int	http_held_most(bool reset);	/* answers held back at once */
+extern int	http_held(void);	/* answers held back, now and at most at once */
+extern int	http_held_most(bool reset);
 
 /* parse.c */
 extern bool http_parse_head(char *head, Request *request);	/* destructive */
