@@ -156,10 +156,8 @@ pager_is_numbered(const RestPager *pager)
 }
 
 static int
-pager_most(const RestPager *pager)
+pager_most(const Connector *connector)
 {
-	const Connector *connector = pager->source->connector;
-
 	return connector->concurrent > 0 ? Min(connector->read.in_flight, connector->concurrent) : connector->read.in_flight;
 }
 
@@ -169,7 +167,7 @@ pager_widen(RestPager *pager, size_t bytes)
 {
 	int64		room = AHEAD_BYTES / Max(bytes, 1);
 
-	pager->window = (int) Min(Min(2 * pager->window, pager_most(pager)), Max(room, 1));
+	pager->window = (int) Min(Min(2 * pager->window, pager_most(pager->source->connector)), Max(room, 1));
 
 	/* behind a page that was not full there is most likely an empty one */
 	if (pager->step < pager->full)
@@ -244,7 +242,7 @@ pager_ask_next(RestPager *pager)
 	char	   *next;
 	uint64		hash;
 
-	if (pager_is_numbered(pager) || pager->read < 2 || pager_most(pager) == 1)
+	if (pager_is_numbered(pager) || pager->read < 2 || pager_most(connector) == 1)
 		return;
 	next = pager_next_place(pager, &foreign);
 	if (next != NULL && foreign)
@@ -432,9 +430,9 @@ rest_pager_describe(const Connector *connector)
 		case PAGE_CURSOR:
 			return psprintf("cursor, \"%s\" from \"%s\"%s", read->param, read->next, size);
 		case PAGE_NUMBER:
-			return psprintf("page, \"%s\" from %d%s", read->param, read->first, size);
+			return psprintf("page, \"%s\" from %d%s, %d at once", read->param, read->first, size, pager_most(connector));
 		case PAGE_OFFSET:
-			return psprintf("offset, \"%s\" from %d%s", read->param, read->first, size);
+			return psprintf("offset, \"%s\" from %d%s, %d at once", read->param, read->first, size, pager_most(connector));
 		case PAGE_NEXT_URL:
 			return psprintf("next_url from \"%s\"%s", read->next, size);
 		case PAGE_LINK:

@@ -5,12 +5,15 @@ use warnings;
 
 use ActivateTest;
 use ActivateTest::Service;
+use ActivateTest::Session;
 use JSON::PP ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $crm  = ActivateTest::Service->new;
-my $node = activate_node('ahead', conf => "activate.http_timeout = '30s'");
+my $node = activate_node('ahead', conf => "activate.http_timeout = '60s'");
+
+@ENV{qw(PGHOST PGPORT)} = ($node->host, $node->port);
 
 # A foreign table of 1000 records, a hundred a page, unless told otherwise.
 sub declare
@@ -69,10 +72,10 @@ declare('flag',   style => 'page', next => 'paging.next');
 my %at_once = (page => 8, offset => 8, cursor => 1, one => 1, three => 3, less => 8, flag => 8);
 for my $table (sort keys %at_once)
 {
-	my $got = reads(sprintf($whole, $table), 30);
+	my $got = reads(sprintf($whole, $table), 20);
 
 	is($got->{out}, $all, "$table: every record once, in order");
-	is($got->{stats}{held_most}, $at_once{$table}, "$table: so many at once");
+	cmp_ok($got->{stats}{held_most}, '<=', $at_once{$table}, "$table: no more at once");
 	my %asked;
 	$asked{ $_->{query} }++ for @{ $got->{log} };
 	is((grep { $_ > 1 } values %asked), 0, "$table: no page is asked for twice");
@@ -119,10 +122,26 @@ is($got->{out}, $all, 'a page that was lost before it was needed is asked for ag
 $got = reads(sprintf($whole, 'one'), 0, { fault => 'half', path => '/bulk', query => 'page=6', count => 1 });
 like($got->{err}, qr/could not read foreign table "api.one"/, 'one that was needed is an error');
 
-# Cancel.
-$got = reads("SET statement_timeout = '300ms'; SELECT count(*) FROM api.page", 0, { fault => 'hang', path => '/bulk', after => 3 });
-like($got->{err}, qr/statement timeout/, 'a statement that is cancelled ends');
-given_up('and gives up all that was under way');
+# As many at once as there may be, and all of them given up with the statement.
+for my $table (sort keys %at_once)
+{
+	$crm->heal;
+	$crm->reset;
+	my $step = $table eq 'less' ? 30 : 100;
+	$crm->control({ fault => 'hang', path => '/bulk', query => $_ })
+	  for $table eq 'cursor' ? 'cursor=c100' : map { $table =~ /offset|three|less/ ? 'offset=' . $_ * $step : "page=" . ($_ + 1) } 3 .. 11;
+	my $s = ActivateTest::Session->new('postgres');
+	print { $s->{in} } "SELECT count(*) FROM api.$table;\n";
+	for (1 .. 2000)
+	{
+		last if $crm->stats->{held} == $at_once{$table};
+		select(undef, undef, undef, 0.01);
+	}
+	is($crm->stats->{held}, $at_once{$table}, "$table: as many at once as there may be");
+	$node->safe_psql('postgres', "SELECT pg_cancel_backend($s->{pid})");
+	given_up("$table: a statement that is cancelled gives up all of it");
+	$s->close;
+}
 
 # Budgets: what is not needed yet leaves a part to others, so that 12 pages of 20 need no waiting.
 declare('rated', style => 'page', target => 'rated', rate => [ { calls => 20, per => '1 hour' } ]);
@@ -130,7 +149,7 @@ $got = reads(sprintf($whole, 'rated') =~ s/api/rated/r, 10);
 is($got->{out}, $all, 'within a budget');
 cmp_ok(scalar @{ $got->{log} }, '<=', 16, 'a part of it is left');
 declare('few', style => 'page', target => 'few', concurrent => 2);
-is(reads(sprintf($whole, 'few') =~ s/api/few/r, 20)->{stats}{held_most}, 2, 'no more at once than the account may');
+cmp_ok(reads(sprintf($whole, 'few') =~ s/api/few/r, 20)->{stats}{held_most}, '<=', 2, 'no more at once than the account may');
 
 like(reads('EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) SELECT * FROM api.cursor', 0)->{out},
 	qr/Pages: 10\n\s*Requests: 10\n\s*Bytes: \d{6}$/, 'EXPLAIN tells pages, requests and bytes');
