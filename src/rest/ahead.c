@@ -16,6 +16,7 @@ struct RestAhead
 	MemoryContext context;
 	List	   *calls;			/* RestCall *, in order */
 	RestCall   *taken;			/* the page that is being read; NULL: none */
+	int			wrong;			/* guesses, since the beginning */
 };
 
 RestAhead *
@@ -85,7 +86,10 @@ rest_ahead_take(RestAhead *ahead, const char *url, const char *shown, int64 posi
 		ahead_free(ahead->taken);
 	ahead->taken = NULL;
 	if (ahead->calls != NIL && strcmp(((RestCall *) linitial(ahead->calls))->url, url) != 0)
+	{
 		ahead_forget(ahead);
+		ahead->wrong++;
+	}
 	if (ahead->calls == NIL)
 		rest_ahead_add(ahead, url, shown, position);
 	ahead->taken = linitial(ahead->calls);
@@ -97,6 +101,12 @@ int
 rest_ahead_count(const RestAhead *ahead)
 {
 	return list_length(ahead->calls);
+}
+
+int
+rest_ahead_wrong(const RestAhead *ahead)
+{
+	return ahead->wrong;
 }
 
 int64

@@ -37,6 +37,9 @@
 /* What pages that are under way, if each is as long as the last, may take at most. */
 #define AHEAD_BYTES		(64 * 1024 * 1024)
 
+/* Where pages are of so many lengths that this often was asked for what is none, offsets are not guessed any more. */
+#define WRONG_GUESSES	2
+
 /* After so many rows, what is under way has a turn. */
 #define AHEAD_ROWS		64
 
@@ -57,6 +60,7 @@ struct RestPager
 	int			window;			/* pages that are asked for at once */
 	int64		step;			/* records on the last page ... */
 	int64		full;			/* ... and on the fullest so far */
+	bool		uneven;			/* more followed a page that was not full */
 	int64		rows;
 };
 
@@ -108,6 +112,7 @@ rest_pager_rewind(RestPager *pager)
 							  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	pager->position = connector->read.first;
 	pager->read = pager->step = pager->full = 0;
+	pager->uneven = false;
 	pager->window = 1;
 	if (pager->url != NULL)
 		pfree(pager->url);
@@ -169,8 +174,8 @@ pager_widen(RestPager *pager, size_t bytes)
 
 	pager->window = (int) Min(Min(2 * pager->window, pager_most(pager->source->connector)), Max(room, 1));
 
-	/* behind a page that was not full there is most likely an empty one */
-	if (pager->step < pager->full)
+	/* behind a page that was not full there is most likely an empty one, unless this API has such pages */
+	if (pager->step < pager->full && !pager->uneven)
 		pager->window = 1;
 }
 
@@ -220,7 +225,7 @@ pager_ask_ahead(RestPager *pager)
 	int64		step = connector->read.style == PAGE_NUMBER ? 1 : pager->step;
 	int64		position = rest_ahead_count(pager->ahead) > 0 ? rest_ahead_last(pager->ahead) : pager->position;
 
-	if (!pager_is_numbered(pager) || pager->window == 1 || step == 0)
+	if (!pager_is_numbered(pager) || pager->window == 1 || step == 0 || rest_ahead_wrong(pager->ahead) >= WRONG_GUESSES)
 		return;
 	while (rest_ahead_count(pager->ahead) < pager->window - 1)
 	{
@@ -308,6 +313,7 @@ pager_advance(RestPager *pager)
 		pager->position += read->style == PAGE_NUMBER ? 1 : count;
 		next = pager_built_url(connector, psprintf(INT64_FORMAT, pager->position));
 	}
+	pager->uneven |= pager->step < pager->full && count > 0;
 	pager->step = count;
 	pager->full = Max(pager->full, count);
 	pager_go(pager, next, foreign);

@@ -92,6 +92,7 @@ extern RestCall *rest_ahead_take(RestAhead *ahead, const char *url, const char *
 /* Behind those that are under way, or as the first. */
 extern void rest_ahead_add(RestAhead *ahead, const char *url, const char *shown, int64 position);
 extern int	rest_ahead_count(const RestAhead *ahead);
+extern int	rest_ahead_wrong(const RestAhead *ahead);	/* how often all were dropped because another page was needed */
 extern int64 rest_ahead_last(const RestAhead *ahead);	/* position of the last */
 extern void rest_ahead_send(RestAhead *ahead);	/* what was not, as far as the budget has room */
 extern void rest_ahead_turn(RestAhead *ahead);

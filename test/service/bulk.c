@@ -77,6 +77,8 @@ bulk_handle(const Request *request, Reply *reply)
 	}
 	first = first > total ? total : first;
 	end = first + limit > total ? total : first + limit;
+	if (bulk_param(request, "uneven", 0) > 0 && end - first > 1 && (first / limit) % 3 == 1)
+		end--;
 	while (nrecords < end)
 		bulk_print(nrecords);
 	buffer_append(&reply->body, "{\"data\": [", 10);
