@@ -109,14 +109,14 @@ rest_page_create(const RestSource *source, SeekSet *records, MemoryContext conte
 }
 
 /*
- * What is wrong with it PostgreSQL's own parser says best.  Its complaint
- * becomes ours; anything else (cancel, out of memory) passes.
+ * What is wrong with it PostgreSQL's own parser says best; NULL: nothing.  Its
+ * complaint becomes ours; anything else (cancel, out of memory) passes.
  */
 static char *
 parse_complaint(RestPage *page, const char *start, size_t length)
 {
 	MemoryContext context = CurrentMemoryContext;
-	char	   *volatile complaint = pstrdup(page->text.error);
+	char	   *volatile complaint = page->text.error ? pstrdup(page->text.error) : NULL;
 
 	PG_TRY();
 	{
@@ -178,18 +178,19 @@ parse_find_list(RestPage *page, const char *shown)
 void
 rest_page_read(RestPage *page, const char *text, size_t length, const char *shown)
 {
-	page->at = 0;
-	if (!seek_page(&page->text, text, length, page->wanted, page->values, &page->rows))
-	{
-		char	   *complaint = parse_complaint(page, text, length);
+	bool		good = seek_page(&page->text, text, length, page->wanted, page->values, &page->rows);
+	char	   *complaint = NULL;
 
+	page->at = 0;
+	if (!good || page->text.large)
+		complaint = parse_complaint(page, text, length);
+	if (complaint != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVATE_BAD_ANSWER),
 				 errmsg("could not read foreign table \"%s\": the answer is not valid JSON",
 						page->source->table),
 				 errdetail("The page was %s: %s", shown, rest_clip(complaint, 200)),
 				 errhint("Check that \"base_url\" and \"read.path\" name the API.")));
-	}
 	parse_find_list(page, shown);
 	if (page->list != NULL && page->list->at != page->rows.list)
 		(void) seek_rows_begin(&page->text, &page->rows, page->list);

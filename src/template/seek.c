@@ -233,6 +233,7 @@ seek_page(SeekText *text, const char *start, size_t len, SeekSet *set, SeekValue
 	text->at = start;
 	text->end = start + len;
 	text->error = NULL;
+	text->large = false;
 	text->depth = 0;
 	for (int i = 0; i < set->slots; i++)
 		values[i].kind = SEEK_ABSENT;

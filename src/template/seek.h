@@ -3,7 +3,8 @@
  *	  Some paths of a JSON text found in one pass, without building a tree.
  *
  * The text is checked as strictly as jsonb's input function does, whether its
- * parts are wanted or not; that it is valid UTF-8 the caller has seen to.
+ * parts are wanted or not; that it is valid UTF-8 the caller has seen to, and
+ * what is to be thought of a number that may not fit into numeric is left to it.
  * Of members of one name the last counts, with all that is below it.  What is
  * found are references into the text.
  *
@@ -64,6 +65,7 @@ typedef struct SeekText
 	const char *end;
 	const char *error;			/* what is wrong at that place; static text */
 	unsigned	depth;
+	bool		large;			/* a number, wanted or not, may be too large for numeric */
 	uint64_t	objects[SEEK_MAX_DEPTH / 64];	/* which of what is open are objects */
 } SeekText;
 

@@ -8,8 +8,9 @@
 
 #include "template/seek_parts.h"
 
-/* Longer numbers are no longer sure to fit into numeric as they are. */
+/* Longer numbers, and exponents of more digits, are not sure to fit into numeric. */
 #define PLAIN_DIGITS	1000
+#define PLAIN_EXPONENT	3
 
 bool
 seek_fail(SeekText *text, const char *error)
@@ -193,7 +194,10 @@ take_number(SeekText *text, SeekValue *value)
 		if (p == digits)
 			return seek_fail(text, "an invalid number");
 		value->plain = false;
+		text->large |= p - digits > PLAIN_EXPONENT;
 	}
+	if (p - value->at > PLAIN_DIGITS)
+		text->large = true;
 	if ((negative && some == 0) || p - value->at > PLAIN_DIGITS)
 		value->plain = false;
 	value->len = (uint32_t) (p - value->at);
