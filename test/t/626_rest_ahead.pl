@@ -157,6 +157,16 @@ cmp_ok(scalar @{ $got->{log} }, '<=', 16, 'a part of it is left');
 declare('few', style => 'page', target => 'few', concurrent => 2);
 cmp_ok(reads(sprintf($whole, 'few') =~ s/api/few/r, 20)->{stats}{held_most}, '<=', 2, 'no more at once than the account may');
 
+# However many pages, no more memory than for a few, but for the hashes of what was seen.
+for my $table (qw(long_page long_cursor))
+{
+	declare($table, query => { records => 20_000 }, size => 10, $table =~ /page/ ? (style => 'page') : (style => 'cursor', next => 'paging.next'));
+	my $bytes = 'SELECT sum(total_bytes) FROM pg_backend_memory_contexts';
+	$got = reads("BEGIN; DECLARE c CURSOR FOR SELECT * FROM api.$table; MOVE 1000 IN c; $bytes; MOVE 18000 IN c; $bytes; COMMIT", 0);
+	my ($before, $after) = split /\n/, $got->{out};
+	cmp_ok($after - $before, '<', 400_000, "$table: 1,800 pages more take no more memory ($before, $after)");
+}
+
 like(reads('EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) SELECT * FROM api.cursor', 0)->{out},
 	qr/Pages: 10\n\s*Requests: 10\n\s*Bytes: \d{6}$/, 'EXPLAIN tells pages, requests and bytes');
 
