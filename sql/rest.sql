@@ -79,6 +79,7 @@ SELECT * FROM plan('SELECT id, email FROM api.people_cursor WHERE id > 2');
 SELECT * FROM plan('SELECT id FROM api.people_offset');
 SELECT * FROM plan('SELECT id FROM api.people_link');
 SELECT * FROM plan('SELECT id FROM api.all');
+SELECT activate_target('api', 'rest', '{"objects": {"many": {"path": "/objects/people", "read": {"page": {"style": "page", "in_flight": 33}}}}}');
 
 -- types: what does not fit is an error with its place, unless nobody looks at it
 \! "$ACTIVATE_SERVICE" call POST /objects/odd '{"id": 1, "n": 1, "b": true, "t": "x", "j": {"a": [1, 2]}, "m": [[1, 2], [3, 4]], "big": 123456789012345678901234567890.123}' >/dev/null

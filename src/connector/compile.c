@@ -19,6 +19,9 @@ compile_fail(const char *subject, const char *message, const char *hint)
 			 errhint("%s", hint)));
 }
 
+/* Measured at 50 ms latency: 8 give most of what more would (docs/decisions.md), and few APIs mind. */
+#define PAGES_IN_FLIGHT	8
+
 static bool
 compile_has_column(const Connector *connector, const char *name)
 {
@@ -148,6 +151,7 @@ compile_page(ConnectorRead *read, const JsonbValue *page, const char *subject)
 	read->size_param = given ? given : (styles[i].size_param ? pstrdup(styles[i].size_param) : NULL);
 	read->size = definition_int(page, "size", 0);
 	read->first = definition_int(page, "first", styles[i].first);
+	read->in_flight = definition_int(page, "in_flight", PAGES_IN_FLIGHT);
 	if ((read->param != NULL && *read->param == '\0') ||
 		(read->size_param != NULL && *read->size_param == '\0'))
 		compile_fail(subject, "\"read.page\" has an empty parameter name",

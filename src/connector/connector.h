@@ -47,13 +47,14 @@ typedef struct ConnectorRead
 	int			nquery;			/* fixed query parameters */
 	char	  **query_names;
 	char	  **query_values;
-	char	   *records;		/* path of the array in the answer; NULL: see connector_records() */
+	char	   *records;		/* path of the array in the answer; NULL: where most APIs have it */
 	PageStyle	style;
 	char	   *param;			/* cursor, page number or offset goes here */
 	char	   *next;			/* path of the cursor or next URL in the answer */
 	char	   *size_param;
 	int			size;			/* rows per page; 0: not told */
 	int			first;			/* number of the first page */
+	int			in_flight;		/* pages asked for at once at most */
 	int			cost;			/* of a call, in calls of the rate */
 } ConnectorRead;
 
@@ -197,14 +198,6 @@ typedef struct RowAnswer
 extern AnswerClass connector_answer(const Connector *connector, const ConnectorAuth *auth,
 									const HttpRequest *request, const ConnectorRow *rows, int n,
 									RowAnswer *answers, int64 *retry_after_ms);
-
-/*
- * The array of records of a page: at read->records, else the root if it is an
- * array, else the first of data, items, results, records that is one (a null
- * there counts as an empty array if there is no other).  NULL:
- * there is none.
- */
-extern JsonbValue *connector_records(const ConnectorRead *read, Jsonb *page, JsonbValue *value);
 
 /* base_url and an expanded path as one URL. */
 extern char *connector_url(const Connector *connector, const char *path);

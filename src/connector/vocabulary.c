@@ -99,6 +99,7 @@ static const Rule rules_page[] = {
 	{.name = "size_param", .kind = RULE_TEXT},
 	{.name = "size", .kind = RULE_COUNT, .most = 1000000},
 	{.name = "first", .kind = RULE_NUMBER, .most = 1000000},
+	{.name = "in_flight", .kind = RULE_COUNT, .most = HTTP_SESSION_CONNECTIONS},
 	{.name = NULL}
 };
 

@@ -130,8 +130,18 @@ extern HttpRequest *http_pool_next(HttpPool *pool);
 extern int	http_pool_in_flight(HttpPool *pool);
 
 /*
- * For sessions: one request, to its end, interruptible (cancel and
- * statement_timeout act at once).  The pool lives as long as the session.
+ * For sessions: their own pool, which lives as long as they do, and in which
+ * requests of several scans are on their way.  A turn may finish any of them.
+ */
+#define HTTP_SESSION_CONNECTIONS	32
+
+extern void http_session_submit(HttpRequest *request);
+extern bool http_session_turn(long timeout_ms);
+extern bool http_request_finished(const HttpRequest *request);
+
+/*
+ * In it: one request, to its end, interruptible (cancel and
+ * statement_timeout act at once).
  */
 extern void http_perform(HttpRequest *request);
 

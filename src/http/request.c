@@ -15,9 +15,6 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
-/* Connections that a session keeps open between its scans. */
-#define HTTP_SESSION_CONNECTIONS	8
-
 /* Longer URLs are read anew each time. */
 #define HTTP_LAST_URL	512
 
@@ -256,6 +253,39 @@ http_request_under_way(const HttpRequest *request)
 	return request->transfer->sent;
 }
 
+static HttpPool *
+session_pool(void)
+{
+	static HttpPool *pool = NULL;
+
+	if (pool == NULL)
+		pool = http_pool_create(TopMemoryContext, HTTP_SESSION_CONNECTIONS);
+	return pool;
+}
+
+void
+http_session_submit(HttpRequest *request)
+{
+	http_pool_submit(session_pool(), request);
+}
+
+/* Whose request has finished is not asked: each scan looks at its own. */
+bool
+http_session_turn(long timeout_ms)
+{
+	bool		latch = http_pool_turn(session_pool(), timeout_ms);
+
+	while (http_pool_next(session_pool()) != NULL)
+		continue;
+	return latch;
+}
+
+bool
+http_request_finished(const HttpRequest *request)
+{
+	return request->transfer->state == TRANSFER_ENDED;
+}
+
 /*
  * An ERROR (cancel, statement_timeout) leaves the transfer in the pool; it
  * goes when the caller's memory context takes the request with it.
@@ -263,22 +293,10 @@ http_request_under_way(const HttpRequest *request)
 void
 http_perform(HttpRequest *request)
 {
-	static HttpPool *pool = NULL;
-	bool		finished = false;
-
-	if (pool == NULL)
-		pool = http_pool_create(TopMemoryContext, HTTP_SESSION_CONNECTIONS);
-
-	http_pool_submit(pool, request);
-	while (!finished)
+	http_session_submit(request);
+	while (!http_request_finished(request))
 	{
-		HttpRequest *done;
-
 		CHECK_FOR_INTERRUPTS();
-		http_pool_turn(pool, -1);
-
-		/* Others in there are left over from a scan that ended by an error. */
-		while ((done = http_pool_next(pool)) != NULL)
-			finished |= done == request;
+		http_session_turn(-1);
 	}
 }

@@ -6,6 +6,8 @@
  * json take the part of the document as it is, arrays of PostgreSQL take JSON
  * arrays, everything else is given as text to the type's input function, so
  * a value that a type does not accept is never bent into one that it does.
+ * What that function would make of the usual forms of the usual types is made
+ * directly (fast.c).
  */
 #include "postgres.h"
 
@@ -22,9 +24,10 @@ typedef struct ConvertColumn
 {
 	int			attnum;			/* from 1 */
 	const char *name;
-	const char *path;			/* NULL: the member of that name */
+	int			slot;			/* among the values found of a record */
 	Oid			type;
 	int32		typmod;
+	Oid			fast;			/* the type, if fast.c knows it */
 	bool		whole;			/* jsonb: taken as it is */
 	bool		json;			/* its text is the value's JSON */
 	bool		array;
@@ -40,16 +43,18 @@ struct RestConverter
 	int			natts;
 	int			ncolumns;
 	ConvertColumn *columns;
-	bool		by_path;		/* some column needs the record as a document */
+	SeekSet    *wanted;
+	StringInfoData buffer;		/* of the text of a value */
 
 	/* what is being converted, for the message of a failure */
 	ConvertColumn *current;
-	const char *text;
+	const SeekValue *value;
+	const char *text;			/* NULL: not made yet, or there is none */
 };
 
 static void convert_prepare(ConvertColumn *column, const Connector *connector,
-							Form_pg_attribute attribute, MemoryContext context);
-static void convert_columns(RestConverter *converter, Jsonb *document,
+							Form_pg_attribute attribute, SeekSet *wanted, MemoryContext context);
+static void convert_columns(RestConverter *converter, const SeekValue *found,
 							Datum *values, bool *nulls);
 static void convert_array_text(StringInfo out, const JsonbContainer *array,
 							   const ConvertColumn *column);
@@ -66,36 +71,68 @@ rest_converter_create(const RestSource *source, TupleDesc desc, List *needed,
 	converter->source = source;
 	converter->natts = desc->natts;
 	converter->columns = palloc0(sizeof(ConvertColumn) * (list_length(needed) + 1));
+	converter->wanted = rest_wanted_create(context);
+	initStringInfo(&converter->buffer);
 	foreach(cell, needed)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(desc, lfirst_int(cell) - 1);
 
 		convert_prepare(&converter->columns[converter->ncolumns++], source->connector,
-						attribute, context);
+						attribute, converter->wanted, context);
 	}
 	MemoryContextSwitchTo(old);
 	return converter;
 }
 
+SeekSet *
+rest_converter_wanted(const RestConverter *converter)
+{
+	return converter->wanted;
+}
+
+static bool
+convert_is_fast(Oid type, int32 typmod)
+{
+	switch (type)
+	{
+		case TEXTOID:
+		case INT2OID:
+		case INT4OID:
+		case INT8OID:
+		case FLOAT8OID:
+		case BOOLOID:
+		case DATEOID:
+			return true;
+		case VARCHAROID:
+		case TIMESTAMPTZOID:
+			return typmod == -1;
+		default:
+			return false;
+	}
+}
+
 static void
 convert_prepare(ConvertColumn *column, const Connector *connector,
-				Form_pg_attribute attribute, MemoryContext context)
+				Form_pg_attribute attribute, SeekSet *wanted, MemoryContext context)
 {
 	Oid			element = get_element_type(getBaseType(attribute->atttypid));
+	const char *path = NULL;
 	Oid			function;
 
 	column->attnum = attribute->attnum;
 	column->name = pstrdup(NameStr(attribute->attname));
 	column->type = attribute->atttypid;
 	column->typmod = attribute->atttypmod;
+	column->fast = convert_is_fast(column->type, column->typmod) ? column->type : InvalidOid;
 	column->whole = attribute->atttypid == JSONBOID;
 	column->json = getBaseType(attribute->atttypid) == JSONOID ||
 		getBaseType(attribute->atttypid) == JSONBOID;
 	for (int i = 0; i < connector->ncolumns; i++)
 	{
 		if (strcmp(connector->columns[i].name, column->name) == 0)
-			column->path = connector->columns[i].path;
+			path = connector->columns[i].path;
 	}
+	column->slot = path != NULL ? rest_want(wanted, path, false) : rest_want_member(wanted, column->name);
 	getTypeInputInfo(attribute->atttypid, &function, &column->ioparam);
 	fmgr_info_cxt(function, &column->input, context);
 	if (OidIsValid(element))
@@ -112,14 +149,12 @@ convert_prepare(ConvertColumn *column, const Connector *connector,
 	}
 }
 
-/* values live in the current memory context. */
+/* found: what seek.c found of the record; values live in the current memory context. */
 void
-rest_convert(RestConverter *converter, const JsonbValue *record, int64 row,
+rest_convert(RestConverter *converter, const SeekValue *found, int64 row,
 			 Datum *values, bool *nulls)
 {
 	MemoryContext context = CurrentMemoryContext;
-	JsonbValue	copy = *record;
-	Jsonb	   *document = JsonbValueToJsonb(&copy);
 
 	memset(nulls, true, sizeof(bool) * converter->natts);
 	memset(values, 0, sizeof(Datum) * converter->natts);
@@ -127,7 +162,7 @@ rest_convert(RestConverter *converter, const JsonbValue *record, int64 row,
 
 	PG_TRY();
 	{
-		convert_columns(converter, document, values, nulls);
+		convert_columns(converter, found, values, nulls);
 	}
 	PG_CATCH();
 	{
@@ -142,6 +177,7 @@ rest_convert(RestConverter *converter, const JsonbValue *record, int64 row,
 		if (converter->current == NULL ||
 			(category != ERRCODE_TO_CATEGORY(ERRCODE_DATA_EXCEPTION) &&
 			 category != ERRCODE_TO_CATEGORY(ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION) &&
+			 category != ERRCODE_TO_CATEGORY(ERRCODE_PROGRAM_LIMIT_EXCEEDED) &&
 			 category != ERRCODE_TO_CATEGORY(ERRCODE_FEATURE_NOT_SUPPORTED)))
 			PG_RE_THROW();
 		FlushErrorState();
@@ -156,53 +192,105 @@ convert_json_text(JsonbValue *value)
 	return JsonbToCString(NULL, &JsonbValueToJsonb(value)->root, 0);
 }
 
+static bool
+convert_fast(Oid type, const SeekValue *value, Datum *datum)
+{
+	int64		number;
+	float8		real;
+	TimestampTz moment;
+	DateADT		day;
+
+	switch (type)
+	{
+		case TEXTOID:
+		case VARCHAROID:
+			return rest_fast_text(value, datum);
+		case INT8OID:
+			if (!rest_fast_int64(value, PG_INT64_MIN, PG_INT64_MAX, &number))
+				return false;
+			*datum = Int64GetDatum(number);
+			return true;
+		case INT4OID:
+			if (!rest_fast_int64(value, PG_INT32_MIN, PG_INT32_MAX, &number))
+				return false;
+			*datum = Int32GetDatum((int32) number);
+			return true;
+		case INT2OID:
+			if (!rest_fast_int64(value, PG_INT16_MIN, PG_INT16_MAX, &number))
+				return false;
+			*datum = Int16GetDatum((int16) number);
+			return true;
+		case FLOAT8OID:
+			if (!rest_fast_float8(value, &real))
+				return false;
+			*datum = Float8GetDatum(real);
+			return true;
+		case BOOLOID:
+			*datum = BoolGetDatum(value->kind == SEEK_TRUE);
+			return value->kind == SEEK_TRUE || value->kind == SEEK_FALSE;
+		case DATEOID:
+			if (!rest_fast_date(value, &day))
+				return false;
+			*datum = DateADTGetDatum(day);
+			return true;
+		case TIMESTAMPTZOID:
+			if (!rest_fast_timestamptz(value, &moment))
+				return false;
+			*datum = TimestampTzGetDatum(moment);
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* What the type's input function is given; NULL for null and nothing. */
+static char *
+convert_text(RestConverter *converter, const ConvertColumn *column, const SeekValue *value)
+{
+	bool		json = column->json && value->kind != SEEK_ABSENT && value->kind != SEEK_NULL;
+	Jsonb	   *part;
+
+	if (!json && !(column->array && value->kind == SEEK_ARRAY))
+		return rest_value_text(value, &converter->buffer);
+	part = rest_value_jsonb(value);
+	resetStringInfo(&converter->buffer);
+	if (json)
+		(void) JsonbToCString(&converter->buffer, &part->root, VARSIZE(part));
+	else
+		convert_array_text(&converter->buffer, &part->root, column);
+	return converter->buffer.data;
+}
+
 static void
-convert_columns(RestConverter *converter, Jsonb *document, Datum *values, bool *nulls)
+convert_columns(RestConverter *converter, const SeekValue *found, Datum *values, bool *nulls)
 {
 	for (int i = 0; i < converter->ncolumns; i++)
 	{
 		ConvertColumn *column = &converter->columns[i];
-		JsonbValue	buffer;
-		JsonbValue *value;
-		char	   *text = NULL;
+		const SeekValue *value = &found[column->slot];
+		Datum	   *datum = &values[column->attnum - 1];
 
-		if (column->path != NULL)
-			value = template_path(document, column->path, &buffer);
-		else if (JB_ROOT_IS_OBJECT(document))
-			value = getKeyJsonValueFromContainer(&document->root, column->name,
-												 strlen(column->name), &buffer);
-		else
-			value = NULL;
-
-		if (value != NULL && value->type != jbvNull)
+		if (OidIsValid(column->fast) && convert_fast(column->fast, value, datum))
 		{
-			if (column->whole)
-			{
-				values[column->attnum - 1] = JsonbPGetDatum(JsonbValueToJsonb(value));
-				nulls[column->attnum - 1] = false;
-				continue;
-			}
-			if (column->json)
-				text = convert_json_text(value);
-			else if (column->array && value->type == jbvBinary &&
-				JsonContainerIsArray(value->val.binary.data))
-			{
-				StringInfoData array;
-
-				initStringInfo(&array);
-				convert_array_text(&array, value->val.binary.data, column);
-				text = array.data;
-			}
-			else
-				text = template_scalar_text(value);
+			nulls[column->attnum - 1] = false;
+			continue;
 		}
-
-		/* A domain's input function checks NULL too. */
 		converter->current = column;
-		converter->text = text;
-		values[column->attnum - 1] = InputFunctionCall(&column->input, text,
-													   column->ioparam, column->typmod);
-		nulls[column->attnum - 1] = text == NULL;
+		converter->value = value;
+		converter->text = NULL;
+		if (column->whole && value->kind != SEEK_ABSENT && value->kind != SEEK_NULL)
+		{
+			*datum = JsonbPGetDatum(rest_value_jsonb(value));
+			nulls[column->attnum - 1] = false;
+		}
+		else
+		{
+			/* a domain's input function checks NULL too */
+			converter->text = convert_text(converter, column, value);
+			*datum = InputFunctionCall(&column->input, unconstify(char *, converter->text),
+									   column->ioparam, column->typmod);
+			nulls[column->attnum - 1] = converter->text == NULL;
+		}
 		converter->current = NULL;
 	}
 }
@@ -252,19 +340,33 @@ convert_array_text(StringInfo out, const JsonbContainer *array, const ConvertCol
 	appendStringInfoChar(out, '}');
 }
 
+/* Where making the value's text has failed, as it stands in the page; NULL: null or nothing. */
+static const char *
+convert_shown(const RestConverter *converter)
+{
+	const SeekValue *value = converter->value;
+
+	if (converter->text != NULL || value->kind == SEEK_ABSENT || value->kind == SEEK_NULL)
+		return converter->text;
+	if (!rest_value_is_native())
+		return "...";
+	return pnstrdup(value->at, pg_encoding_mbcliplen(PG_UTF8, value->at, (int) value->len, 500));
+}
+
 static void
 convert_failed(RestConverter *converter, int64 row, const ErrorData *error)
 {
 	const ConvertColumn *column = converter->current;
+	const char *text = convert_shown(converter);
 
 	ereport(ERROR,
 			(errcode(ERRCODE_ACTIVATE_BAD_VALUE),
-			 converter->text == NULL ?
+			 text == NULL ?
 			 errmsg("column \"%s\" of foreign table \"%s\" cannot take the missing or null value of row " INT64_FORMAT,
 					column->name, converter->source->table, row) :
 			 errmsg("column \"%s\" of foreign table \"%s\" cannot take the value \"%s\" of row " INT64_FORMAT,
 					column->name, converter->source->table,
-					rest_clip(connector_redact(converter->source->auth, converter->text), 100), row),
+					rest_clip(connector_redact(converter->source->auth, text), 100), row),
 			 errdetail("As %s: %s.", format_type_with_typemod(column->type, column->typmod),
 					   rest_clip(connector_redact(converter->source->auth, error->message), 300)),
 			 errhint("Declare the column with a type that takes every value of the API, such as text or jsonb, and cast in SQL.")));

@@ -2,8 +2,8 @@
  * page.c
  *	  Page after page of an API's answer, record after record.
  *
- * A page is fetched when the one before it is used up and somebody asks for
- * more, so a LIMIT ends the reading.  Where the next page is:
+ * A page is parsed when the one before it is used up and somebody asks for
+ * more.  Where the next page is:
  *
  *		none		there is none
  *		page		the next number, until a page holds no record
@@ -17,7 +17,12 @@
  * data.  Where read.page.next is given for these two styles it is a flag that
  * says whether more follows.
  *
- * Every page that was asked for is remembered by a hash; asking for one again
+ * The second page that is needed tells that more will be: from then on pages
+ * are asked for ahead of their need, the more the more were read.  Of "page"
+ * and "offset" the places are guessed, by what the last page held; of the
+ * other styles only the next one is known, as soon as a page was parsed.
+ *
+ * Every page that was read is remembered by a hash; asking for one again
  * means that the API leads us in a circle, which is an error and not an end.
  */
 #include "postgres.h"
@@ -29,6 +34,15 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
+/* What pages that are under way, if each is as long as the last, may take at most. */
+#define AHEAD_BYTES		(64 * 1024 * 1024)
+
+/* Where pages are of so many lengths that this often was asked for what is none, offsets are not guessed any more. */
+#define WRONG_GUESSES	2
+
+/* After so many rows, what is under way has a turn. */
+#define AHEAD_ROWS		64
+
 struct RestPager
 {
 	const RestSource *source;
@@ -38,26 +52,31 @@ struct RestPager
 	char	   *url;			/* of the next page, without secrets; NULL: no more */
 	char	   *shown;			/* the same for messages */
 	int64		position;		/* number or offset of that page */
-	int64		pages;			/* read so far */
-	JsonbIterator *records;		/* NULL: no page under way */
-	int64		count;			/* records of the page handed out so far */
-	JsonbContainer *list;		/* all of them */
-	int			list_len;
-	Jsonb	   *document;
-	HttpRequest *request;
+	int64		read;			/* pages since the beginning */
+	RestPage   *page;
+	bool		open;			/* a page is under way */
+	HttpRequest *request;		/* that it came by */
+	RestAhead  *ahead;
+	int			window;			/* pages that are asked for at once */
+	int64		step;			/* records on the last page ... */
+	int64		full;			/* ... and on the fullest so far */
+	bool		uneven;			/* more followed a page that was not full */
+	int64		rows;
 };
 
 static void pager_fetch(RestPager *pager);
-static void pager_open(RestPager *pager);
+static void pager_ask_ahead(RestPager *pager);
+static void pager_ask_next(RestPager *pager);
+static char *pager_next_place(RestPager *pager, bool *foreign);
 static void pager_advance(RestPager *pager);
 static void pager_go(RestPager *pager, const char *url, bool foreign);
+static uint64 pager_hash(const void *what, int length);
 static void pager_remember(RestPager *pager, const void *what, int length);
-static char *pager_next_text(RestPager *pager);
 static char *pager_next_link(RestPager *pager);
 static char *pager_built_url(const Connector *connector, const char *value);
 
 RestPager *
-rest_pager_create(const RestSource *source, MemoryContext context)
+rest_pager_create(RestSource *source, SeekSet *records, MemoryContext context)
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
 	RestPager  *pager = palloc0(sizeof(RestPager));
@@ -65,6 +84,9 @@ rest_pager_create(const RestSource *source, MemoryContext context)
 	pager->source = source;
 	pager->context = context;
 	pager->fetched = AllocSetContextCreate(context, "activate page", ALLOCSET_DEFAULT_SIZES);
+	pager->page = rest_page_create(source, records, context);
+	pager->ahead = rest_ahead_create(source, context);
+	source->effort = palloc0(sizeof(RestEffort));
 	rest_pager_rewind(pager);
 	MemoryContextSwitchTo(old);
 	return pager;
@@ -81,14 +103,17 @@ rest_pager_rewind(RestPager *pager)
 	};
 	MemoryContext old;
 
+	rest_pager_close(pager);
 	if (pager->seen != NULL)
 		hash_destroy(pager->seen);
 	MemoryContextReset(pager->fetched);
 	old = MemoryContextSwitchTo(pager->fetched);
 	pager->seen = hash_create("activate pages seen", 64, &control,
 							  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	pager->records = NULL;
 	pager->position = connector->read.first;
+	pager->read = pager->step = pager->full = 0;
+	pager->uneven = false;
+	pager->window = 1;
 	if (pager->url != NULL)
 		pfree(pager->url);
 	pager->url = NULL;
@@ -96,89 +121,175 @@ rest_pager_rewind(RestPager *pager)
 	MemoryContextSwitchTo(old);
 }
 
-int64
-rest_pager_pages(const RestPager *pager)
+void
+rest_pager_close(RestPager *pager)
 {
-	return pager->pages;
+	rest_ahead_drop(pager->ahead);
+	pager->open = false;
 }
 
-bool
-rest_pager_next(RestPager *pager, JsonbValue *record)
+const SeekValue *
+rest_pager_next(RestPager *pager)
 {
 	for (;;)
 	{
-		if (pager->records != NULL)
+		if (pager->open)
 		{
-			JsonbIteratorToken token = JsonbIteratorNext(&pager->records, record, true);
+			const SeekValue *record = rest_page_record(pager->page);
 
-			if (token == WJB_ELEM)
+			if (record != NULL)
 			{
-				pager->count++;
-				return true;
+				if (++pager->rows % AHEAD_ROWS == 0)
+					rest_ahead_turn(pager->ahead);
+				return record;
 			}
-			pager->records = NULL;
+			pager->open = false;
 			pager_advance(pager);
 		}
 		if (pager->url == NULL)
-			return false;
+			return NULL;
 		pager_fetch(pager);
 	}
+}
+
+static bool
+pager_is_numbered(const RestPager *pager)
+{
+	PageStyle	style = pager->source->connector->read.style;
+
+	return style == PAGE_NUMBER || style == PAGE_OFFSET;
+}
+
+static int
+pager_most(const Connector *connector)
+{
+	return connector->concurrent > 0 ? Min(connector->read.in_flight, connector->concurrent) : connector->read.in_flight;
+}
+
+/* How many pages to ask for at once, now that another one is needed; bytes: of the last. */
+static void
+pager_widen(RestPager *pager, size_t bytes)
+{
+	int64		room = AHEAD_BYTES / Max(bytes, 1);
+
+	pager->window = (int) Min(Min(2 * pager->window, pager_most(pager->source->connector)), Max(room, 1));
+
+	/* behind a page that was not full there is most likely an empty one, unless this API has such pages */
+	if (pager->step < pager->full && !pager->uneven)
+		pager->window = 1;
 }
 
 static void
 pager_fetch(RestPager *pager)
 {
+	const RestSource *source = pager->source;
 	MemoryContext old;
+	RestCall   *call;
+	const char *text;
+	size_t		length;
 
+	if (pager->read > 0)
+		pager_widen(pager, pager->request->answer_len);
 	MemoryContextReset(pager->fetched);
 	old = MemoryContextSwitchTo(pager->fetched);
 	pager_remember(pager, pager->url, (int) strlen(pager->url));
-	pager->request = rest_fetch(pager->source, pager->url, pager->shown, pager->fetched);
-	pager->document = rest_fetch_document(pager->source, pager->request, pager->shown);
-	pager->pages++;
-	pager->count = 0;
-	if (pager->document != NULL)
-		pager_open(pager);
+	call = rest_ahead_take(pager->ahead, pager->url, pager->shown, pager->position);
+	rest_call_begin(source, call, pager->context);
+	pager_ask_ahead(pager);
+	pager->request = rest_call_finish(source, call, pager->context);
+	if (call->tries > 0)
+		pager->window = 1;
+	text = rest_answer_text(source, pager->request, pager->shown, &length);
+	pager->read++;
+	source->effort->pages++;
+	source->effort->bytes += pager->request->answer_len;
+	if (text != NULL)
+	{
+		rest_page_read(pager->page, text, length, pager->shown);
+		pager->open = true;
+		pager_ask_next(pager);
+	}
 	else
+	{
 		pager_go(pager, NULL, false);
+		rest_pager_close(pager);
+	}
 	MemoryContextSwitchTo(old);
 }
 
-/*
- * Finds the list of records in the document.  A null list is an empty one
- * (Go encodes empty slices so); a missing one is an error.
- */
+/* Those that are likely to follow a page that is needed now: of numbered ones only. */
 static void
-pager_open(RestPager *pager)
+pager_ask_ahead(RestPager *pager)
 {
-	const ConnectorRead *read = &pager->source->connector->read;
-	JsonbValue	buffer;
-	JsonbValue *list = connector_records(read, pager->document, &buffer);
-	JsonbIteratorToken token;
+	const Connector *connector = pager->source->connector;
+	int64		step = connector->read.style == PAGE_NUMBER ? 1 : pager->step;
+	int64		position = rest_ahead_count(pager->ahead) > 0 ? rest_ahead_last(pager->ahead) : pager->position;
 
-	if (list != NULL && list->type == jbvNull)
-	{
-		pager_advance(pager);
+	if (!pager_is_numbered(pager) || pager->window == 1 || step == 0 || rest_ahead_wrong(pager->ahead) >= WRONG_GUESSES)
 		return;
-	}
-	if (list == NULL || list->type != jbvBinary || !JsonContainerIsArray(list->val.binary.data) ||
-		JsonContainerIsScalar(list->val.binary.data))
-		ereport(ERROR,
-				(errcode(ERRCODE_ACTIVATE_BAD_ANSWER),
-				 read->records == NULL ?
-				 errmsg("could not read foreign table \"%s\": the answer holds no array of records",
-						pager->source->table) :
-				 errmsg("could not read foreign table \"%s\": the answer has no array at \"%s\"",
-						pager->source->table, read->records),
-				 errdetail("The page was %s.", pager->shown),
-				 errhint("Set \"read.records\" of the object to the path of the array of records; \"\" is the whole answer.")));
+	while (rest_ahead_count(pager->ahead) < pager->window - 1)
+	{
+		char	   *url;
 
-	pager->list = list->val.binary.data;
-	pager->list_len = list->val.binary.len;
-	pager->records = JsonbIteratorInit(pager->list);
-	token = JsonbIteratorNext(&pager->records, &buffer, false);
-	Assert(token == WJB_BEGIN_ARRAY);
-	(void) token;
+		position += step;
+		url = pager_built_url(connector, psprintf(INT64_FORMAT, position));
+		rest_ahead_add(pager->ahead, url, rest_clip(url, 200), position);
+	}
+	rest_ahead_send(pager->ahead);
+}
+
+/* The one that a page points to, while its rows are read; what is wrong with it is told when it is its turn. */
+static void
+pager_ask_next(RestPager *pager)
+{
+	const Connector *connector = pager->source->connector;
+	bool		foreign;
+	char	   *next;
+	uint64		hash;
+
+	if (pager_is_numbered(pager) || pager->read < 2 || pager_most(connector) == 1)
+		return;
+	next = pager_next_place(pager, &foreign);
+	if (next != NULL && foreign)
+		next = rest_url_resolve(pager->url, next);
+	if (next == NULL || !rest_url_same_origin(next, connector->base_url))
+		return;
+	hash = pager_hash(next, (int) strlen(next));
+	if (hash_search(pager->seen, &hash, HASH_FIND, NULL) != NULL)
+		return;
+	rest_ahead_add(pager->ahead, next, rest_url_shown(pager->source->auth, next), 0);
+	rest_ahead_send(pager->ahead);
+}
+
+/* Where the answer says that the next page is; foreign: by an URL, else by a cursor.  NULL: nowhere. */
+static char *
+pager_next_place(RestPager *pager, bool *foreign)
+{
+	const Connector *connector = pager->source->connector;
+	char	   *next = NULL;
+
+	*foreign = false;
+	switch (connector->read.style)
+	{
+		case PAGE_NONE:
+		case PAGE_NUMBER:
+		case PAGE_OFFSET:
+			break;
+		case PAGE_CURSOR:
+			next = rest_page_next(pager->page);
+			if (next != NULL)
+				next = pager_built_url(connector, next);
+			break;
+		case PAGE_NEXT_URL:
+			next = rest_page_next(pager->page);
+			*foreign = true;
+			break;
+		case PAGE_LINK:
+			next = pager_next_link(pager);
+			*foreign = true;
+			break;
+	}
+	return next;
 }
 
 /* The page is used up: where is the next? */
@@ -187,39 +298,27 @@ pager_advance(RestPager *pager)
 {
 	const Connector *connector = pager->source->connector;
 	const ConnectorRead *read = &connector->read;
+	const SeekValue *list = rest_page_list(pager->page);
+	int64		count = rest_page_count(pager->page);
 	MemoryContext old = MemoryContextSwitchTo(pager->fetched);
 	char	   *next = NULL;
 	bool		foreign = false;
 
-	switch (read->style)
+	if (!pager_is_numbered(pager))
+		next = pager_next_place(pager, &foreign);
+	else if (count > 0 && (read->next == NULL || rest_page_next(pager->page) != NULL))
 	{
-		case PAGE_NONE:
-			break;
-		case PAGE_NUMBER:
-		case PAGE_OFFSET:
-			if (pager->count == 0 || (read->next != NULL && pager_next_text(pager) == NULL))
-				break;
-
-			/* A server that ignores the parameter sends the same records for ever. */
-			pager_remember(pager, pager->list, pager->list_len);
-			pager->position += read->style == PAGE_NUMBER ? 1 : pager->count;
-			next = pager_built_url(connector, psprintf(INT64_FORMAT, pager->position));
-			break;
-		case PAGE_CURSOR:
-			next = pager_next_text(pager);
-			if (next != NULL)
-				next = pager_built_url(connector, next);
-			break;
-		case PAGE_NEXT_URL:
-			next = pager_next_text(pager);
-			foreign = true;
-			break;
-		case PAGE_LINK:
-			next = pager_next_link(pager);
-			foreign = true;
-			break;
+		/* A server that ignores the parameter sends the same records for ever. */
+		pager_remember(pager, list->at, (int) list->len);
+		pager->position += read->style == PAGE_NUMBER ? 1 : count;
+		next = pager_built_url(connector, psprintf(INT64_FORMAT, pager->position));
 	}
+	pager->uneven |= pager->step < pager->full && count > 0;
+	pager->step = count;
+	pager->full = Max(pager->full, count);
 	pager_go(pager, next, foreign);
+	if (next == NULL)
+		rest_pager_close(pager);
 	MemoryContextSwitchTo(old);
 }
 
@@ -258,11 +357,17 @@ pager_go(RestPager *pager, const char *url, bool foreign)
 		pfree(here);
 }
 
+static uint64
+pager_hash(const void *what, int length)
+{
+	return hash_bytes_extended(what, length, 0);
+}
+
 /* Once more what we have had: the API leads us in a circle. */
 static void
 pager_remember(RestPager *pager, const void *what, int length)
 {
-	uint64		hash = hash_bytes_extended(what, length, 0);
+	uint64		hash = pager_hash(what, length);
 	bool		found;
 
 	hash_search(pager->seen, &hash, HASH_ENTER, &found);
@@ -271,22 +376,8 @@ pager_remember(RestPager *pager, const void *what, int length)
 				(errcode(ERRCODE_ACTIVATE_BAD_ANSWER),
 				 errmsg("could not read foreign table \"%s\": the API repeats a page",
 						pager->source->table),
-				 errdetail("After " INT64_FORMAT " pages, %s came again.", pager->pages, pager->shown),
+				 errdetail("After " INT64_FORMAT " pages, %s came again.", pager->read, pager->shown),
 				 errhint("Check \"style\", \"param\" and \"next\" of \"read.page\".")));
-}
-
-/* What the answer has at read.page.next; NULL for null, false, "" and nothing. */
-static char *
-pager_next_text(RestPager *pager)
-{
-	JsonbValue	buffer;
-	JsonbValue *value = template_path(pager->document, pager->source->connector->read.next, &buffer);
-	char	   *text;
-
-	if (value == NULL || value->type == jbvNull || (value->type == jbvBool && !value->val.boolean))
-		return NULL;
-	text = template_scalar_text(value);
-	return text == NULL || text[0] == '\0' ? NULL : text;
 }
 
 /* The target of rel="next" in the Link headers, or NULL. */
@@ -345,9 +436,9 @@ rest_pager_describe(const Connector *connector)
 		case PAGE_CURSOR:
 			return psprintf("cursor, \"%s\" from \"%s\"%s", read->param, read->next, size);
 		case PAGE_NUMBER:
-			return psprintf("page, \"%s\" from %d%s", read->param, read->first, size);
+			return psprintf("page, \"%s\" from %d%s, %d at once", read->param, read->first, size, pager_most(connector));
 		case PAGE_OFFSET:
-			return psprintf("offset, \"%s\" from %d%s", read->param, read->first, size);
+			return psprintf("offset, \"%s\" from %d%s, %d at once", read->param, read->first, size, pager_most(connector));
 		case PAGE_NEXT_URL:
 			return psprintf("next_url from \"%s\"%s", read->next, size);
 		case PAGE_LINK:

@@ -8,8 +8,12 @@
  *		option.c	handler and validator
  *		url.c		URLs that an API hands us: resolved, kept on the origin
  *		link.c		Link headers, for the next page
- *		fetch.c		one page: request, waiting, refusals, JSON
+ *		fetch.c		one page: request, budget, waiting
+ *		refuse.c	everything that an answer can be instead of a page
+ *		parse.c		a page's text: its records, and where the next page is
  *		page.c		page after page, record after record
+ *		ahead.c		the pages that are asked for before they are needed
+ *		value.c		a value of a page as text or jsonb; fast.c: as a datum of a usual type
  *		convert.c	a record to a row
  *		scan.c		planning and executing a SELECT
  *		writable.c	what may be written, and planning it
@@ -25,10 +29,13 @@
 
 #include "access/tupdesc.h"
 #include "connector/connector.h"
+#include "core/compat.h"
 #include "core/identity.h"
 #include "executor/tuptable.h"
 #include "foreign/fdwapi.h"
 #include "nodes/bitmapset.h"
+#include "template/seek.h"
+#include "utils/date.h"
 #include "utils/jsonb.h"
 
 /* What is read for whom; in every message, secrets nowhere. */
@@ -37,6 +44,7 @@ typedef struct RestSource
 	const Connector *connector;
 	const ConnectorAuth *auth;
 	const char *table;			/* schema.name, for messages */
+	struct RestEffort *effort;
 } RestSource;
 
 /* url.c: reference is relative to base; NULL if it is no URL.  shown: without query, userinfo and secret. */
@@ -44,32 +52,103 @@ extern char *rest_url_resolve(const char *base, const char *reference);
 extern bool rest_url_same_origin(const char *one, const char *other);
 extern char *rest_url_shown(const ConnectorAuth *auth, const char *url);
 
-/*
- * fetch.c: url (without secrets) read into context; waits out throttling;
- * anything but a 2xx is an ERROR.  shown is the URL for messages.
- */
-extern HttpRequest *rest_fetch(const RestSource *source, const char *url,
-							   const char *shown, MemoryContext context);
-/* The document of an answer; NULL for 204 (no content). */
-extern Jsonb *rest_fetch_document(const RestSource *source, const HttpRequest *request,
-								  const char *shown);
+/* fetch.c: a page that is asked for, and what became of it. */
+typedef struct RestCall
+{
+	char	   *url;			/* without secrets */
+	char	   *shown;			/* the same for messages */
+	int64		position;		/* number or offset of the page */
+	bool		early;			/* asked for before it was needed */
+	int			tries;			/* answers that asked to wait */
+	HttpRequest *request;		/* NULL: not sent */
+	int64		ticket;			/* of the account's budget */
+	bool		looked;			/* at how it ended: ... */
+	bool		throttled;		/* asks to wait ... */
+	int64		wait_ms;		/* ... so long */
+} RestCall;
 
-/* page.c: records one by one, the next page only when this one is used up. */
+/* Sends it, if the budget has room now. */
+extern bool rest_call_early(const RestSource *source, RestCall *call, MemoryContext context);
+/* Sends it, if it was not sent, when the budget has room. */
+extern void rest_call_begin(const RestSource *source, RestCall *call, MemoryContext context);
+/* Has it finished?  Then what the answer says of the budget is known to all. */
+extern bool rest_call_look(const RestSource *source, RestCall *call);
+/* To be sent anew. */
+extern void rest_call_drop(RestCall *call);
+/* The page, waited for and for as long as the API asks to; anything but a 2xx is an ERROR. */
+extern HttpRequest *rest_call_finish(const RestSource *source, RestCall *call, MemoryContext context);
+
+/* refuse.c: the page did not come; its text is no JSON by type or encoding (text NULL: 204, no content). */
+pg_noreturn extern void rest_refuse_answer(const RestSource *source, const HttpRequest *request, const char *shown);
+extern const char *rest_answer_text(const RestSource *source, const HttpRequest *request,
+									const char *shown, size_t *length);
+
+/* ahead.c: the pages under way, in order. */
+typedef struct RestAhead RestAhead;
+
+extern RestAhead *rest_ahead_create(const RestSource *source, MemoryContext context);
+/* Asks for this page, if it is not under way; all others before it are dropped. */
+extern RestCall *rest_ahead_take(RestAhead *ahead, const char *url, const char *shown, int64 position);
+/* Behind those that are under way, or as the first. */
+extern void rest_ahead_add(RestAhead *ahead, const char *url, const char *shown, int64 position);
+extern int	rest_ahead_count(const RestAhead *ahead);
+extern int	rest_ahead_wrong(const RestAhead *ahead);	/* how often all were dropped because another page was needed */
+extern int64 rest_ahead_last(const RestAhead *ahead);	/* position of the last */
+extern void rest_ahead_send(RestAhead *ahead);	/* what was not, as far as the budget has room */
+extern void rest_ahead_turn(RestAhead *ahead);
+extern void rest_ahead_drop(RestAhead *ahead);	/* all of them */
+
+/* parse.c: what of a page, or a record, is wanted: slots among its values. */
+extern SeekSet *rest_wanted_create(MemoryContext context);
+extern int	rest_want(SeekSet *wanted, const char *path, bool records);
+extern int	rest_want_member(SeekSet *wanted, const char *name);
+
+typedef struct RestPage RestPage;
+
+extern RestPage *rest_page_create(const RestSource *source, SeekSet *records, MemoryContext context);
+extern void rest_page_read(RestPage *page, const char *text, size_t length, const char *shown);
+extern int64 rest_page_count(const RestPage *page);	/* records of it */
+extern const SeekValue *rest_page_list(const RestPage *page);	/* all of them; NULL: none */
+extern const SeekValue *rest_page_record(RestPage *page);
+extern char *rest_page_next(const RestPage *page);
+
+/* page.c: records one by one; good until the next call.  NULL: no more. */
 typedef struct RestPager RestPager;
 
-extern RestPager *rest_pager_create(const RestSource *source, MemoryContext context);
-extern bool rest_pager_next(RestPager *pager, JsonbValue *record);	/* good until the next call */
+/* What was done for a scan, rewound or not. */
+typedef struct RestEffort
+{
+	int64		requests;		/* sent */
+	int64		pages;			/* read */
+	int64		bytes;			/* of these */
+} RestEffort;
+
+extern RestPager *rest_pager_create(RestSource *source, SeekSet *records, MemoryContext context);
+extern const SeekValue *rest_pager_next(RestPager *pager);
 extern void rest_pager_rewind(RestPager *pager);
-extern int64 rest_pager_pages(const RestPager *pager);	/* read so far, rewound or not */
+extern void rest_pager_close(RestPager *pager);	/* nothing is under way any more */
 extern char *rest_pager_describe(const Connector *connector);	/* paging, for EXPLAIN */
 extern char *rest_pager_first_url(const Connector *connector);
+
+/* value.c: of a value of a page; text is that of ->>, NULL for null and nothing */
+extern bool rest_value_is_native(void);
+extern char *rest_value_text(const SeekValue *value, StringInfo buffer);
+extern Jsonb *rest_value_jsonb(const SeekValue *value);
+
+/* fast.c */
+extern bool rest_fast_text(const SeekValue *value, Datum *datum);
+extern bool rest_fast_int64(const SeekValue *value, int64 least, int64 most, int64 *result);
+extern bool rest_fast_float8(const SeekValue *value, float8 *result);
+extern bool rest_fast_date(const SeekValue *value, DateADT *result);
+extern bool rest_fast_timestamptz(const SeekValue *value, TimestampTz *result);
 
 /* convert.c: needed lists the attribute numbers to fill, the others are NULL. */
 typedef struct RestConverter RestConverter;
 
 extern RestConverter *rest_converter_create(const RestSource *source, TupleDesc desc,
 											List *needed, MemoryContext context);
-extern void rest_convert(RestConverter *converter, const JsonbValue *record, int64 row,
+extern SeekSet *rest_converter_wanted(const RestConverter *converter);	/* of a record */
+extern void rest_convert(RestConverter *converter, const SeekValue *found, int64 row,
 						 Datum *values, bool *nulls);
 extern char *rest_clip(const char *text, int characters);
 

@@ -142,9 +142,9 @@ scan_begin(ForeignScanState *node, int eflags)
 										OidIsValid(check_as) ? check_as : GetUserId(), context);
 	state->source.table = rest_table_name(RelationGetRelid(relation));
 	state->row = AllocSetContextCreate(context, "activate row", ALLOCSET_DEFAULT_SIZES);
-	state->pager = rest_pager_create(&state->source, context);
 	state->converter = rest_converter_create(&state->source, RelationGetDescr(relation),
 											 linitial(plan->fdw_private), context);
+	state->pager = rest_pager_create(&state->source, rest_converter_wanted(state->converter), context);
 	node->fdw_state = state;
 }
 
@@ -154,15 +154,16 @@ scan_iterate(ForeignScanState *node)
 	RestScan   *state = node->fdw_state;
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
 	MemoryContext old;
-	JsonbValue	record;
+	const SeekValue *record;
 
 	CHECK_FOR_INTERRUPTS();
 	ExecClearTuple(slot);
 	MemoryContextReset(state->row);
 	old = MemoryContextSwitchTo(state->row);
-	if (rest_pager_next(state->pager, &record))
+	record = rest_pager_next(state->pager);
+	if (record != NULL)
 	{
-		rest_convert(state->converter, &record, ++state->rows,
+		rest_convert(state->converter, record, ++state->rows,
 					 slot->tts_values, slot->tts_isnull);
 		ExecStoreVirtualTuple(slot);
 	}
@@ -176,7 +177,7 @@ scan_rescan(ForeignScanState *node)
 	RestScan   *state = node->fdw_state;
 
 	/* Nothing was read yet: where it stands is the beginning. */
-	if (state->rows == 0 && rest_pager_pages(state->pager) == 0)
+	if (state->rows == 0 && state->source.effort->pages == 0)
 		return;
 	state->rows = 0;
 	rest_pager_rewind(state->pager);
@@ -185,7 +186,11 @@ scan_rescan(ForeignScanState *node)
 static void
 scan_end(ForeignScanState *node)
 {
-	/* All is in the query's context. */
+	RestScan   *state = node->fdw_state;
+
+	/* The rest is in the query's context. */
+	if (state != NULL)
+		rest_pager_close(state->pager);
 }
 
 static void
@@ -204,7 +209,11 @@ scan_explain(ForeignScanState *node, ExplainState *es)
 		ExplainPropertyText("Paging", rest_pager_describe(connector), es);
 	}
 	if (es->analyze && state != NULL)
-		ExplainPropertyInteger("Pages", NULL, rest_pager_pages(state->pager), es);
+	{
+		ExplainPropertyInteger("Pages", NULL, state->source.effort->pages, es);
+		ExplainPropertyInteger("Requests", NULL, state->source.effort->requests, es);
+		ExplainPropertyInteger("Bytes", NULL, state->source.effort->bytes, es);
+	}
 }
 
 void

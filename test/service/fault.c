@@ -52,6 +52,7 @@ struct Fault
 	int			count;			/* hits left; -1: no end */
 	int			matched;
 	char	   *path;			/* prefix */
+	char	   *query;			/* "name=value", a parameter as it must be; NULL: any */
 	char	   *method;
 	char	   *body;
 	size_t		body_len;
@@ -82,7 +83,7 @@ text_member(json_object *o, const char *name)
 }
 
 static const char *const members[] = {
-	"fault", "applied", "status", "ms", "bytes", "after", "every", "count", "path", "method", "body",
+	"fault", "applied", "status", "ms", "bytes", "after", "every", "count", "path", "query", "method", "body",
 	"body_hex", "content_type", "location", "retry_after", "retry_after_date", "headers", NULL
 };
 
@@ -127,6 +128,7 @@ static void
 free_fault(Fault *f)
 {
 	free(f->path);
+	free(f->query);
 	free(f->method);
 	free(f->body);
 	free(f->content_type);
@@ -177,6 +179,7 @@ add_fault(json_object *control, const char *name)
 	f->every = int_member(control, "every", 1);
 	f->count = int_member(control, "count", -1);
 	f->path = text_member(control, "path");
+	f->query = text_member(control, "query");
 	f->method = text_member(control, "method");
 	f->content_type = text_member(control, "content_type");
 	f->location = text_member(control, "location");
@@ -219,6 +222,19 @@ fault_reset(void)
 	nfaults = 0;
 }
 
+static bool
+has_param(const Request *request, const char *wanted)
+{
+	const char *equals = strchr(wanted, '=');
+	char	   *name = equals ? strndup(wanted, equals - wanted) : strdup(wanted);
+	char	   *value = query_param(request->query, name);
+	bool		same = value && (equals == NULL || strcmp(value, equals + 1) == 0);
+
+	free(name);
+	free(value);
+	return same;
+}
+
 Fault *
 fault_match(const Request *request)
 {
@@ -228,6 +244,7 @@ fault_match(const Request *request)
 
 		if (f->count == 0 ||
 			(f->path && strncmp(request->path, f->path, strlen(f->path)) != 0) ||
+			(f->query && !has_param(request, f->query)) ||
 			(f->method && strcmp(request->method, f->method) != 0))
 			continue;
 		if (f->matched++ < f->after || (f->matched - f->after - 1) % f->every != 0)

@@ -54,6 +54,7 @@ static Conn *conns;
 static int	naccepted;
 static int	nopen;
 static int	nwaiting;
+static int	nwaiting_most;
 static bool going_down;
 static bool is_down;
 static int64_t up_at_us;
@@ -117,6 +118,22 @@ http_connections(int *accepted, int *open)
 	*open = nopen;
 }
 
+int
+http_held(void)
+{
+	return nwaiting;
+}
+
+int
+http_held_most(bool reset)
+{
+	int			most = nwaiting_most;
+
+	if (reset)
+		nwaiting_most = nwaiting;
+	return most;
+}
+
 static void
 conn_close(Conn *c, bool reset)
 {
@@ -176,6 +193,8 @@ static void
 conn_wait(Conn *c, int64_t due_us)
 {
 	nwaiting += !c->waiting;
+	if (nwaiting > nwaiting_most)
+		nwaiting_most = nwaiting;
 	c->waiting = true;
 	c->due_us = due_us;
 }

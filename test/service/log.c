@@ -169,6 +169,8 @@ log_stats(Reply *reply)
 	json_object_object_add(o, "last_us", json_object_new_int64(stats.last_us));
 	json_object_object_add(o, "connections", json_object_new_int(accepted));
 	json_object_object_add(o, "open", json_object_new_int(open));
+	json_object_object_add(o, "held", json_object_new_int(http_held()));
+	json_object_object_add(o, "held_most", json_object_new_int(http_held_most(false)));
 	json_reply(reply, 200, o);
 }
 
@@ -178,4 +180,5 @@ log_reset(void)
 	while (oldest < noted)
 		drop_oldest();
 	memset(&stats, 0, sizeof(stats));
+	http_held_most(true);
 }

@@ -92,6 +92,8 @@ work(const Request *request, Reply *reply)
 		crm_handle(request, reply);
 	else if (strncmp(request->path, "/hook", 5) == 0)
 		hook_receive(request, reply);
+	else if (strncmp(request->path, "/bulk", 5) == 0)
+		bulk_handle(request, reply);
 	else if (strncmp(request->path, "/sink", 5) == 0)
 		buffer_printf(&reply->body, "{}");
 	else

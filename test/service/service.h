@@ -86,6 +86,8 @@ extern int	http_listen(int port);	/* on 127.0.0.1; the port, chosen if 0 */
 extern void http_loop(void);
 extern void http_go_down(int ms);	/* after the present answer; 0: until SIGUSR1 */
 extern void http_connections(int *accepted, int *open);
+extern int	http_held(void);	/* answers held back, now and at most at once */
+extern int	http_held_most(bool reset);
 
 /* parse.c */
 extern bool http_parse_head(char *head, Request *request);	/* destructive */
@@ -94,6 +96,9 @@ extern const char *request_header(const Request *request, const char *lower_name
 
 /* route.c: everything between a complete request and its reply */
 extern void route(const Request *request, Reply *reply, Delivery *delivery);
+
+/* bulk.c */
+extern void bulk_handle(const Request *request, Reply *reply);	/* /bulk... */
 
 /* crm.c, hook.c */
 extern void crm_handle(const Request *request, Reply *reply);	/* /objects/... and /_objects/... */
