@@ -3,7 +3,7 @@ EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION).
 
 # The rooms of the house, lowest floor first: a room may use those to its left
 # only (`make floors`); the same order links the objects and concatenates the SQL.
-ROOMS = core quota http catalog template outbox schedule connector rest capture load deliver sync observe
+ROOMS = core quota http catalog template outbox schedule connector receive rest capture load deliver sync observe
 
 # Reading another PostgreSQL by COPY needs libpq as servers of late 2023 ship it; without it there is none.
 PG_CONFIG ?= pg_config
