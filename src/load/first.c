@@ -126,7 +126,7 @@ is_possible(const Sync *sync, bool full)
 	Query	   *tree = sync_tree(sync);
 
 	if (!activate_first_load || sync->kind != SYNC_TO_LOCAL || sync->nkeys == 0 || tree == NULL ||
-		sync->mode == SYNC_UPDATE || sync->mode == SYNC_APPEND)
+		sync->mode == SYNC_UPDATE || sync->mode == SYNC_APPEND || sync_option_bool(sync, "history", false))
 		return false;
 	/* deletes of it may be held */
 	if (sync->mode == SYNC_MIRROR && sync->capture == CAPTURE_TRIGGER)

@@ -114,6 +114,9 @@ DECLARE
 	conflict text := '';
 	deletes boolean := sync.mode IN ('mirror', 'replace');
 	unlimited boolean := everything OR sync.mode <> 'mirror';
+	-- versions: what differs is closed and written anew, what is gone is closed (history.sql)
+	history boolean := activate._keeps_history(sync);
+	moment text := activate._history_moment(sync);
 	-- deletes that wait for a yes, where there is a queue for them to wait in
 	holds boolean := sync.capture = 'trigger' AND NOT unlimited;
 	parts text[] := '{}';
@@ -126,6 +129,9 @@ BEGIN
 	  FROM unnest(sync.target_key) WITH ORDINALITY u(k, i), array_position(sync.columns, k) p;
 	SELECT string_agg(format('%I = g.v%s', c, i), ', ' ORDER BY i) INTO sets
 	  FROM unnest(sync.columns) WITH ORDINALITY u(c, i) WHERE c <> ALL (sync.target_key);
+	IF history THEN
+		near := near || ' AND t.valid_to IS NULL';
+	END IF;
 
 	IF queued THEN
 		parts := parts || format('keys AS MATERIALIZED (%s)', activate._load_keys(sync, 'u.key', 'unnest($1) u(key)'));
@@ -149,16 +155,22 @@ BEGIN
 			(SELECT string_agg(format('t.%I AS v%s', k, p), ', ') FROM unnest(sync.target_key) k, array_position(sync.columns, k) p),
 			target, gone);
 	END IF;
-	parts := parts || activate._load_verdict(sync, target, unlimited);
+	parts := parts || activate._load_verdict(sync, CASE WHEN history THEN format('(SELECT FROM %s t WHERE t.valid_to IS NULL)', target) ELSE target END,
+		unlimited);
 
 	-- the verdict first: it counts what is there before anything changes
 	parts := parts || CASE WHEN deletes
-		THEN format('del AS (DELETE FROM %s AS t WHERE (SELECT NOT held FROM verdict) AND %s RETURNING 1)', target, gone)
+		THEN format('del AS (%s WHERE (SELECT NOT held FROM verdict) AND %s RETURNING 1)', CASE WHEN history
+			THEN activate._history_close(target, moment) ELSE format('DELETE FROM %s AS t', target) END, gone)
 		ELSE 'del AS (SELECT WHERE false)' END;
 	IF sync.mode <> 'insert' AND sets IS NOT NULL THEN
-		parts := parts || format('upd AS (UPDATE %s AS t SET %s FROM good g WHERE (SELECT held IS NOT NULL FROM verdict)
-				AND (SELECT count(*) >= 0 FROM del) AND %s AND %s%s RETURNING 1)',
-			target, sets, replace(t_is_x, 'x.', 'g.'), differs, near);
+		parts := parts || format('upd AS (%s FROM good g WHERE (SELECT held IS NOT NULL FROM verdict)
+				AND (SELECT count(*) >= 0 FROM del) AND %s AND %s%s RETURNING %s)', CASE WHEN history
+			THEN activate._history_close(target, moment) ELSE format('UPDATE %s AS t SET %s', target, sets) END,
+			replace(t_is_x, 'x.', 'g.'), differs, near, CASE WHEN history THEN 'g.*, t.valid_to' ELSE '1' END);
+		IF history THEN
+			parts := parts || activate._history_again(sync, target);
+		END IF;
 	ELSE
 		parts := parts || 'upd AS (SELECT WHERE false)'::text;
 	END IF;
@@ -171,9 +183,10 @@ BEGIN
 		END IF;
 		parts := parts || format('ins AS (INSERT INTO %s AS t (%s)%s SELECT %s FROM good x WHERE (SELECT held IS NOT NULL FROM verdict)
 				AND (SELECT count(*) >= 0 FROM upd) AND NOT EXISTS (SELECT FROM %s t WHERE %s%s)%s RETURNING 1)',
-			target, (SELECT string_agg(quote_ident(c), ', ') FROM unnest(sync.columns) c),
+			target, (SELECT string_agg(quote_ident(c), ', ') FROM unnest(sync.columns) c) || CASE WHEN history THEN ', valid_from' ELSE '' END,
 			CASE WHEN sync.kind = 'local' THEN ' OVERRIDING SYSTEM VALUE' END,
-			(SELECT string_agg('x.v' || i, ', ' ORDER BY i) FROM generate_subscripts(sync.columns, 1) i), target, t_is_x, near, conflict);
+			(SELECT string_agg('x.v' || i, ', ' ORDER BY i) FROM generate_subscripts(sync.columns, 1) i)
+				|| CASE WHEN history THEN activate._history_begin(target, t_is_x, moment) ELSE '' END, target, t_is_x, near, conflict);
 	ELSE
 		parts := parts || 'ins AS (SELECT WHERE false)'::text;
 	END IF;

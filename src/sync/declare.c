@@ -48,6 +48,7 @@ activate_sync(PG_FUNCTION_ARGS)
 	declare_check_target(&declaration);
 	declare_map(&declaration);
 	declare_keys(&declaration);
+	declare_check_history(&declaration);
 	if (!OidIsValid(declaration.target_rel))
 		declare_create_target(&declaration);
 	declare_query(&declaration);

@@ -31,6 +31,7 @@ static const struct
 	{"backfill", OPTION_BOOLEAN},
 	{"batch", OPTION_COUNT},
 	{"cursor", OPTION_TEXT},
+	{"history", OPTION_BOOLEAN},
 	{"image", OPTION_BOOLEAN},
 	{"lag", OPTION_INTERVAL},
 	{"max_delete_percent", OPTION_PERCENT},
