@@ -12,6 +12,7 @@
 
 #include "catalog/pg_type.h"
 #include "catalog/progress.h"
+#include "core/clock.h"
 #include "core/errors.h"
 #include "core/identity.h"
 #include "core/own.h"
@@ -23,6 +24,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #define BATCH_ROWS 1000
 
@@ -254,6 +256,14 @@ collect_row(Batch *batch, HeapTuple tuple, TupleDesc desc, RunCounts *counts)
 	if (strcmp(what, "seen") == 0)
 	{
 		batch->marks[batch->nmarks++] = SPI_getbinval(tuple, desc, COL_MARK, &isnull);
+		return;
+	}
+	if (strcmp(what, "swept") == 0)
+	{
+		Oid			types[2] = {INT8OID, TIMESTAMPTZOID};
+		Datum		values[2] = {Int64GetDatum(batch->sync->id), TimestampTzGetDatum(clock_now())};
+
+		(void) own_value("SELECT activate._load_swept($1, $2)", 2, types, values, NULL, NULL);
 		return;
 	}
 	if (strcmp(what, "back") == 0)

@@ -210,6 +210,11 @@ declare_create_target(Declaration *declaration)
 void
 declare_check_target(const Declaration *declaration)
 {
+	if (declaration->kind == SYNC_TO_API && declaration->capture == CAPTURE_CURSOR && declaration->mode == SYNC_MIRROR)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("mode \"mirror\" into a web API cannot be captured by cursor"),
+				 errhint("What was sent is compared whole: use capture \"diff\", or \"trigger\" for a table; both heed option \"deleted\".")));
 	if (declaration->kind == SYNC_TO_API)
 		check_operations(declaration);
 	if (OidIsValid(declaration->target_rel))
