@@ -18,6 +18,7 @@
 #include "core/own.h"
 #include "executor/spi.h"
 #include "load/copy.h"
+#include "load/expect.h"
 #include "load/first.h"
 #include "load/load.h"
 #include "outbox/outbox.h"
@@ -113,6 +114,8 @@ compare(const Sync *sync, int64 run, bool full, bool truncated, const RunChunk *
 
 	/* what an earlier comparison found wrong with the source is found again, or mended */
 	(void) own_value("SELECT activate._plan_begin($1)", 1, &type, &id, NULL, NULL);
+	if (progress_is_shown())
+		progress_expect(load_expected(sync, full, counts->read));
 	if (!load_first(sync, full, chunk, counts))
 		execute(sync, run, statement_text(sync, full, false, truncated, chunk), NULL, counts);
 	/* of the whole run, that is known with its last chunk */
