@@ -48,6 +48,8 @@ override CFLAGS += -MMD -MP
 else
 check: deps floors
 	@sh test/deps.sh openssl nghttp2-proxy || echo "check: the tests of TLS and HTTP/2 will be skipped"
+	@sh test/deps.sh mariadb-server-core mariadb-client-core libmariadb-dev-compat \
+		postgresql-$$($(PG_CONFIG) --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')-mysql-fdw || echo "check: the test of MariaDB will be skipped"
 	@REGRESS='$(REGRESS)' ISOLATION='$(ISOLATION_SPECS)' sh test/sandbox.sh sh test/check.sh
 
 demo: deps
