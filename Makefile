@@ -3,7 +3,7 @@ EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION).
 
 # The rooms of the house, lowest floor first: a room may use those to its left
 # only (`make floors`); the same order links the objects and concatenates the SQL.
-ROOMS = core quota http catalog template outbox schedule connector rest capture load deliver sync observe
+ROOMS = core quota http catalog template outbox schedule connector receive rest capture load deliver sync observe
 
 # Reading another PostgreSQL by COPY needs libpq as servers of late 2023 ship it; without it there is none.
 PG_CONFIG ?= pg_config
@@ -48,8 +48,8 @@ override CFLAGS += -MMD -MP
 else
 check: deps floors
 	@sh test/deps.sh openssl nghttp2-proxy || echo "check: the tests of TLS and HTTP/2 will be skipped"
-	@sh test/deps.sh mariadb-server-core mariadb-client-core "postgresql-$$($(PG_CONFIG) --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')-mysql-fdw" || \
-		echo "check: the tests with MariaDB will be skipped"
+	@sh test/deps.sh mariadb-server-core mariadb-client-core libmariadb-dev-compat \
+		postgresql-$$($(PG_CONFIG) --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')-mysql-fdw || echo "check: the tests of MariaDB will be skipped"
 	@REGRESS='$(REGRESS)' ISOLATION='$(ISOLATION_SPECS)' sh test/sandbox.sh sh test/check.sh
 
 demo: deps

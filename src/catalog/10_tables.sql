@@ -241,11 +241,13 @@ CREATE TABLE activate.connector
 COMMENT ON TABLE activate.connector IS 'connector definitions, shipped and user-made';
 
 -- A row once a run was planned since the sync has its present target and key
--- (options.backfill asks); value: how far capture "cursor" has read.
+-- (options.backfill asks); value: how far capture "cursor" has read; swept_at:
+-- when it has last looked for what is gone (options.sweep).
 CREATE TABLE activate._watermark
 (
 	sync			bigint PRIMARY KEY,
-	value			text
+	value			text,
+	swept_at		timestamptz
 );
 COMMENT ON TABLE activate._watermark IS 'private: syncs that have run, and how far capture "cursor" has read';
 

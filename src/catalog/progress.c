@@ -18,6 +18,7 @@
 /* This process's slot while it runs a sync. */
 static SharedRun *my_run = NULL;
 static int64 my_rows = 0;
+static int64 my_bytes = -1;
 
 /* It outlives the transaction. */
 static bool kept = false;
@@ -69,9 +70,11 @@ progress_begin(int64 run, int64 sync)
 		slot->sync = sync;
 		slot->pid = MyProcPid;
 		slot->started_at = GetCurrentTimestamp();
+		slot->rows_expected = slot->bytes_read = -1;
 		strlcpy(slot->phase, "starting", sizeof(slot->phase));
 		my_run = slot;
 		my_rows = 0;
+		my_bytes = -1;
 		break;
 	}
 	LWLockRelease(shared->lock);
@@ -95,8 +98,33 @@ progress_update(const char *phase, int64 rows_read, int64 rows_written)
 		strlcpy(my_run->phase, phase, sizeof(my_run->phase));
 	my_run->rows_read = rows_read;
 	my_run->rows_written = rows_written;
+	my_run->bytes_read = my_bytes;
 	my_rows = rows_read;
 	LWLockRelease(shared->lock);
+}
+
+bool
+progress_is_shown(void)
+{
+	return my_run != NULL;
+}
+
+void
+progress_expect(int64 rows)
+{
+	SharedMemory *shared = shared_memory();
+
+	if (my_run == NULL)
+		return;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	my_run->rows_expected = rows;
+	LWLockRelease(shared->lock);
+}
+
+void
+progress_bytes(int64 bytes)
+{
+	my_bytes = Max(my_bytes, 0) + bytes;
 }
 
 void

@@ -21,6 +21,15 @@ extern void progress_keep(void);
 extern void progress_update(const char *phase, int64 rows_read, int64 rows_written);
 extern void progress_end(void);
 
+/* Does anybody see it?  Else there is no need to find out what to expect. */
+extern bool progress_is_shown(void);
+
+/* How many rows the whole run is expected to read; -1: unknown. */
+extern void progress_expect(int64 rows);
+
+/* So many bytes have come from another server; per row, it becomes visible with the count of rows. */
+extern void progress_bytes(int64 bytes);
+
 /*
  * Statements that read a source may count as they go: "WHERE
  * activate._count_row()" is true for every row, and tells every thousandth.

@@ -5,11 +5,13 @@
  *
  * The query of a sync, Q, always has the same shape:
  *
- *		SELECT key1 AS k1, ..., [cursor AS c,] value1 AS v1, ...
+ *		SELECT key1 AS k1, ..., [cursor AS c,] [options.deleted AS d,] value1 AS v1, ...
  *		  FROM (source) [WHERE options.where]
  *
  * k* have the source's types (names in key), v* are the mapped values cast to
- * the target's column types (names in columns).  It is analysed once, at
+ * the target's column types (names in columns).  d is there where rows that
+ * say they are gone must be seen: in a mirror by cursor; else they are left out
+ * as by a where.  It is analysed once, at
  * declaration, by the owner; kept as a node tree, so that renames of tables
  * and columns are followed by oid and attribute number; and deparsed with
  * every name qualified when it is to run.  After a dump and restore, when the

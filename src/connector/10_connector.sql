@@ -1,11 +1,18 @@
 -- The two generic connectors.  "rest" is empty: a server's options describe
--- the API.  "webhook" is complete but for its URL: SEMANTICS 5.
+-- the API.  "webhook" is complete but for its URL: SEMANTICS 5.  "receive" is
+-- the way in: nothing is sent to it, others push events to us.
 
 INSERT INTO activate.connector (name, definition, shipped) VALUES
 ('rest', $json$
 {
 	"name": "rest",
 	"description": "any JSON API, described by the options of the server"
+}
+$json$, true),
+('receive', $json$
+{
+	"name": "receive",
+	"description": "events that others push: signed, each once, into a table"
 }
 $json$, true),
 ('webhook', $json$

@@ -30,6 +30,7 @@ typedef struct ConnectorAuth
 	char	   *client_cert;	/* PEM; NULL: none */
 	char	   *client_key;
 	char	   *proxy;			/* user:password */
+	List	   *signing;		/* char *: what events pushed to us are signed with */
 	const HttpTransport *transport; /* NULL: as usual */
 	List	   *secrets;		/* char *: what no text may show */
 } ConnectorAuth;
@@ -249,6 +250,51 @@ extern bool connector_quota(const Connector *connector, const HttpRequest *reque
 
 /* Is this foreign table one of ours?  Its server, or InvalidOid. */
 extern Oid	connector_server_of(Oid relation);
+
+/*
+ * How events that others push are known to be theirs, and what of them is
+ * kept: the options of a server of the connector "receive" (inbound.c).
+ */
+typedef enum SignatureForm
+{
+	SIGNATURE_NONE,
+	SIGNATURE_PLAIN,			/* the header is prefix and signature */
+	SIGNATURE_PAIRS,			/* t=time,v1=signature,v1=... */
+	SIGNATURE_LIST,				/* v1,signature v1,... */
+	SIGNATURE_TOKEN				/* the header is the secret */
+} SignatureForm;
+
+typedef enum SignatureCode
+{
+	CODE_TEXT, CODE_HEX, CODE_BASE64
+} SignatureCode;
+
+typedef struct ConnectorInbound
+{
+	SignatureForm form;
+	const char *header;			/* of the signature */
+	const char *prefix;			/* "": none */
+	const char *timestamp;		/* header; NULL: none, or in the signature's */
+	const char *content;		/* what is signed: a template of id, timestamp and body */
+	int			algorithm;		/* pg_cryptohash_type */
+	SignatureCode encoding;
+	SignatureCode key;
+	bool		whsec;			/* the key follows this prefix, if it has it */
+	int64		tolerance;		/* of the timestamp, microseconds */
+
+	const char *id;				/* path in the payload; NULL: the header's, else a digest of the body */
+	const char *id_header;
+	bool		text;			/* the body is no JSON */
+	List	   *headers;		/* names of those that are kept; NIL with all_headers: what looks like no secret */
+	bool		all_headers;
+	const char *retention;		/* interval; NULL: for ever */
+} ConnectorInbound;
+
+extern bool connector_is_inbound(List *server_options);
+extern ConnectorInbound *connector_inbound(List *server_options);
+
+/* Does a header of this name usually hold a secret? */
+extern bool connector_header_is_secret(const char *name);
 
 /* Checks a whole definition (activate_connector); errors with hints. */
 extern void connector_check_definition(Jsonb *definition);

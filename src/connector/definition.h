@@ -26,7 +26,8 @@ typedef enum DefinitionPart
 	DEFINITION_OBJECTS,
 	DEFINITION_READ,
 	DEFINITION_WRITE,
-	DEFINITION_ANSWER
+	DEFINITION_ANSWER,
+	DEFINITION_SIGNATURE
 } DefinitionPart;
 
 /* Errors 22023 naming subject and member, with the valid ones; where: path of json in the whole, "" at the top. */
@@ -65,6 +66,9 @@ extern Jsonb *definition_of_server(List *options);
 extern Jsonb *definition_of_table(List *options);
 /* Webhook is written by its own few options. */
 extern bool definition_is_webhook(List *server_options);
+
+/* inbound.c: the options of a server that receives */
+extern void definition_check_inbound(List *options);
 
 /*
  * compile.c: fills base_url, headers, key, read and write from a checked

@@ -59,6 +59,17 @@ static const Option options_webhook[] = {
 	{.name = NULL}
 };
 
+static const Option options_receive[] = {
+	{.name = "connector", .kind = OPTION_OURS},
+	{.name = "signature", .kind = OPTION_OURS},
+	{.name = "id", .kind = OPTION_OURS},
+	{.name = "id_header", .kind = OPTION_OURS},
+	{.name = "format", .kind = OPTION_OURS},
+	{.name = "headers", .kind = OPTION_OURS},
+	{.name = "retention", .kind = OPTION_OURS},
+	{.name = NULL}
+};
+
 static const Option options_server[] = {
 	{.name = "connector", .kind = OPTION_OURS},
 	{.name = "base_url", .kind = OPTION_TEXT},
@@ -108,12 +119,24 @@ definition_option(List *options, const char *name)
 	return NULL;
 }
 
-bool
-definition_is_webhook(List *server_options)
+static bool
+definition_is_of(List *server_options, const char *name)
 {
 	const char *connector = definition_option(server_options, "connector");
 
-	return connector != NULL && strcmp(connector, "webhook") == 0;
+	return connector != NULL && strcmp(connector, name) == 0;
+}
+
+bool
+definition_is_webhook(List *server_options)
+{
+	return definition_is_of(server_options, "webhook");
+}
+
+bool
+connector_is_inbound(List *server_options)
+{
+	return definition_is_of(server_options, "receive");
 }
 
 static const Option *
@@ -122,7 +145,8 @@ options_of(List *options, Oid catalog)
 	switch (catalog)
 	{
 		case ForeignServerRelationId:
-			return definition_is_webhook(options) ? options_webhook : options_server;
+			return definition_is_webhook(options) ? options_webhook :
+				connector_is_inbound(options) ? options_receive : options_server;
 		case ForeignTableRelationId:
 			return options_table;
 		case AttributeRelationId:
@@ -220,7 +244,7 @@ Jsonb *
 definition_of_server(List *options)
 {
 	return definition_is_webhook(options) ? webhook_as_definition(options)
-		: options_as_definition(options, options_server, NULL);
+		: options_as_definition(options, connector_is_inbound(options) ? options_receive : options_server, NULL);
 }
 
 Jsonb *
@@ -290,6 +314,11 @@ server_check(List *options)
 				(errcode(ERRCODE_FDW_DYNAMIC_PARAMETER_VALUE_NEEDED),
 				 errmsg("a server of activate needs the option \"connector\""),
 				 errhint("Name a row of activate.connector, such as connector 'rest' or connector 'webhook'.")));
+	if (connector_is_inbound(options))
+	{
+		definition_check_inbound(options);
+		return;
+	}
 	if (definition_is_webhook(options))
 		webhook_check(options);
 	else if (base_url != NULL)

@@ -23,6 +23,9 @@
 /* A token or key, not a document. */
 #define SECRET_MAX_BYTES	(64 * 1024)
 
+/* Keys of signatures, while they change. */
+#define SECRET_MAX_SIGNING	4
+
 /* Shorter ones are no secrets, and stand in too many words. */
 #define SECRET_LEAST_BYTES	4
 #define SECRET_REDACTED		"***"
@@ -30,7 +33,13 @@
 static const char secret_hint[] =
 "Valid secrets are {\"bearer\": \"...\"}, {\"basic\": \"user:password\"}, {\"header\": {\"X-Api-Key\": \"...\"}} and "
 "{\"query\": {\"key\": \"...\"}}, besides them {\"client_cert\": \"PEM\", \"client_key\": \"PEM\"} and "
-"{\"proxy\": \"user:password\"}; each value may be {\"file\": \"/path\"}.";
+"{\"proxy\": \"user:password\"}, and of what receives {\"hmac\": \"...\"}; each value may be {\"file\": \"/path\"}.";
+
+bool
+connector_header_is_secret(const char *name)
+{
+	return secret_header_name(name);
+}
 
 bool
 secret_header_name(const char *name)
@@ -173,6 +182,25 @@ secret_value(const JsonbValue *value, const char *kind, const char *name, char *
 /* What a reader of secrets does with each of its values. */
 typedef void (*SecretVisit) (const char *kind, const char *name, const JsonbValue *value, void *arg);
 
+/* One, or while it is being changed an array of the new and the old. */
+static void
+secret_walk_signing(const JsonbValue *value, SecretVisit visit, void *arg)
+{
+	DefinitionMember *elements;
+	int			n;
+
+	if (value->type != jbvBinary || !JsonContainerIsArray(value->val.binary.data))
+	{
+		visit("hmac", "hmac", value, arg);
+		return;
+	}
+	elements = definition_members(value, &n);
+	if (n < 1 || n > SECRET_MAX_SIGNING)
+		secret_fail(psprintf("\"hmac\" is an array of none or more than %d", SECRET_MAX_SIGNING));
+	for (int i = 0; i < n; i++)
+		visit("hmac", "hmac", &elements[i].value, arg);
+}
+
 /* Walks a secret of whatever shape; errors if it is none. */
 static void
 secret_walk(Jsonb *secret, SecretVisit visit, void *arg)
@@ -196,7 +224,9 @@ secret_walk(Jsonb *secret, SecretVisit visit, void *arg)
 		const char *kind = members[i].name;
 		JsonbValue *value = &members[i].value;
 
-		if (strcmp(kind, "bearer") == 0 || secret_is_credentials(kind) || secret_is_pem(kind))
+		if (strcmp(kind, "hmac") == 0)
+			secret_walk_signing(value, visit, arg);
+		else if (strcmp(kind, "bearer") == 0 || secret_is_credentials(kind) || secret_is_pem(kind))
 			visit(kind, kind, value, arg);
 		else if (strcmp(kind, "header") == 0 || strcmp(kind, "query") == 0)
 		{
@@ -334,6 +364,11 @@ secret_load_value(const char *kind, const char *name, const JsonbValue *value, v
 
 	if (path != NULL)
 		text = secret_read_file(path, kind, name);
+	if (strcmp(kind, "hmac") == 0)
+	{
+		auth->signing = lappend(auth->signing, text);
+		return;
+	}
 	if (secret_is_pem(kind))
 	{
 		/* is never sent, so nobody can quote it */

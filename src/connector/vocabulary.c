@@ -152,6 +152,24 @@ static const Rule rules_throttle[] = {
 	{.name = NULL}
 };
 
+static const char *const signature_styles[] = {"hmac", "github", "shopify", "slack", "standard", "stripe", "token", NULL};
+static const char *const signature_algorithms[] = {"sha256", "sha512", "sha1", NULL};
+static const char *const signature_encodings[] = {"hex", "base64", NULL};
+static const char *const signature_keys[] = {"text", "base64", "hex", NULL};
+
+static const Rule rules_signature[] = {
+	{.name = "style", .kind = RULE_CHOICE, .choices = signature_styles},
+	{.name = "header", .kind = RULE_TEXT},
+	{.name = "prefix", .kind = RULE_TEXT},
+	{.name = "timestamp", .kind = RULE_TEXT},
+	{.name = "signed", .kind = RULE_TEXT},
+	{.name = "algorithm", .kind = RULE_CHOICE, .choices = signature_algorithms},
+	{.name = "encoding", .kind = RULE_CHOICE, .choices = signature_encodings},
+	{.name = "key", .kind = RULE_CHOICE, .choices = signature_keys},
+	{.name = "tolerance", .kind = RULE_PERIOD},
+	{.name = NULL}
+};
+
 static const Rule rules_whole[] = {
 	{.name = "name", .kind = RULE_TEXT},
 	{.name = "description", .kind = RULE_TEXT},
@@ -176,7 +194,8 @@ static const Rule rule_parts[] = {
 	[DEFINITION_OBJECTS] = {.name = "objects", .kind = RULE_MAP, .members = rules_object},
 	[DEFINITION_READ] = {.name = "read", .kind = RULE_READ, .members = rules_read},
 	[DEFINITION_WRITE] = {.name = "write", .kind = RULE_MEMBERS, .members = rules_write},
-	[DEFINITION_ANSWER] = {.name = "answer", .kind = RULE_MEMBERS, .members = rules_answer}
+	[DEFINITION_ANSWER] = {.name = "answer", .kind = RULE_MEMBERS, .members = rules_answer},
+	[DEFINITION_SIGNATURE] = {.name = "signature", .kind = RULE_MEMBERS, .members = rules_signature}
 };
 
 static const Rule rule_period = {.kind = RULE_PERIOD};

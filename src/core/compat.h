@@ -182,8 +182,10 @@ typedef bool CompatUpdateIndexes;
 #if PG_VERSION_NUM >= 180000
 #define compat_b64_encode(bytes, length, text, size) \
 	pg_b64_encode((const uint8 *) (bytes), (length), (text), (size))
+#define compat_b64_decode(text, length, bytes, size) pg_b64_decode((text), (length), (bytes), (size))
 #else
 #define compat_b64_encode(bytes, length, text, size) pg_b64_encode((bytes), (length), (text), (size))
+#define compat_b64_decode(text, length, bytes, size) pg_b64_decode((text), (length), (char *) (bytes), (size))
 #endif
 
 /* 16: whose rights a scan uses, if not the current user's, left the range table */

@@ -63,6 +63,8 @@ typedef struct SharedRun
 	char		phase[32];
 	int64		rows_read;
 	int64		rows_written;
+	int64		rows_expected;	/* to be read by the whole run; -1: unknown */
+	int64		bytes_read;		/* from another server; -1: unknown */
 } SharedRun;
 
 typedef enum SharedTargetState

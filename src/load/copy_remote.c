@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/progress.h"
 #include "commands/defrem.h"
 #include "core/compat.h"
 #include "core/mem.h"
@@ -234,7 +235,10 @@ copy_remote_next(CopyConnection *connection, int *length)
 		connection->row = NULL;
 		*length = PQgetCopyData(connection->conn, &connection->row, true);
 		if (*length > 0)
+		{
+			progress_bytes(*length);
 			return connection->row;
+		}
 		if (*length < 0)
 			break;
 		if (!wait_for_data(connection))

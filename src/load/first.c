@@ -161,10 +161,10 @@ is_possible(const Sync *sync, bool full)
 	Query	   *tree = sync_tree(sync);
 
 	if (!activate_first_load || sync->kind != SYNC_TO_LOCAL || sync->nkeys == 0 || tree == NULL ||
-		sync->mode == SYNC_UPDATE || sync->mode == SYNC_APPEND)
+		sync->mode == SYNC_UPDATE || sync->mode == SYNC_APPEND || sync_option_bool(sync, "history", false))
 		return false;
-	/* deletes of it may be held */
-	if (sync->mode == SYNC_MIRROR && sync->capture == CAPTURE_TRIGGER)
+	/* deletes of it may be held, or rows say that they are gone */
+	if (sync->mode == SYNC_MIRROR && (sync->capture == CAPTURE_TRIGGER || sync->capture == CAPTURE_CURSOR))
 		return false;
 	if (sync->capture == CAPTURE_CURSOR && !full &&
 		own_int64("SELECT count(*) FROM activate._watermark w WHERE w.sync = $1 AND w.value IS NOT NULL", 1, &type, &id) > 0)

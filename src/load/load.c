@@ -12,17 +12,20 @@
 
 #include "catalog/pg_type.h"
 #include "catalog/progress.h"
+#include "core/clock.h"
 #include "core/errors.h"
 #include "core/identity.h"
 #include "core/own.h"
 #include "executor/spi.h"
 #include "load/copy.h"
+#include "load/expect.h"
 #include "load/first.h"
 #include "load/load.h"
 #include "outbox/outbox.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #define BATCH_ROWS 1000
 
@@ -132,6 +135,8 @@ compare(const Sync *sync, int64 run, bool full, bool truncated, const RunChunk *
 
 	/* what an earlier comparison found wrong with the source is found again, or mended */
 	(void) own_value("SELECT activate._plan_begin($1)", 1, &type, &id, NULL, NULL);
+	if (progress_is_shown())
+		progress_expect(load_expected(sync, full, counts->read));
 	if (!load_first(sync, full, chunk, counts))
 		execute(sync, run, statement_text(sync, full, false, truncated, chunk), NULL, counts);
 	/* of the whole run, that is known with its last chunk */
@@ -275,6 +280,14 @@ collect_row(Batch *batch, HeapTuple tuple, TupleDesc desc, RunCounts *counts)
 	if (strcmp(what, "seen") == 0)
 	{
 		batch->marks[batch->nmarks++] = SPI_getbinval(tuple, desc, COL_MARK, &isnull);
+		return;
+	}
+	if (strcmp(what, "swept") == 0)
+	{
+		Oid			types[2] = {INT8OID, TIMESTAMPTZOID};
+		Datum		values[2] = {Int64GetDatum(batch->sync->id), TimestampTzGetDatum(clock_now())};
+
+		(void) own_value("SELECT activate._load_swept($1, $2)", 2, types, values, NULL, NULL);
 		return;
 	}
 	if (strcmp(what, "back") == 0)

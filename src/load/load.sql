@@ -114,8 +114,15 @@ DECLARE
 	conflict text := '';
 	deletes boolean := sync.mode IN ('mirror', 'replace');
 	unlimited boolean := everything OR sync.mode <> 'mirror';
+	-- versions: what differs is closed and written anew, what is gone is closed (history.sql)
+	history boolean := activate._keeps_history(sync);
+	moment text := activate._history_moment(sync);
 	-- deletes that wait for a yes, where there is a queue for them to wait in
 	holds boolean := sync.capture = 'trigger' AND NOT unlimited;
+	-- a mirror by cursor: rows that say they are gone, and now and then the keys of all that are there (sweep.sql)
+	marked boolean := sync.capture = 'cursor' AND sync.mode = 'mirror' AND sync.options ? 'deleted' AND NOT queued;
+	sweeps boolean := sync.capture = 'cursor' AND sync.options ? 'sweep:now';
+	alive text := CASE WHEN marked THEN ' AND NOT q.d' ELSE '' END;
 	parts text[] := '{}';
 BEGIN
 	SELECT string_agg('v' || p, ', ' ORDER BY i), string_agg(format('q.v%s IS NULL', p), ' OR ' ORDER BY i),
@@ -126,6 +133,9 @@ BEGIN
 	  FROM unnest(sync.target_key) WITH ORDINALITY u(k, i), array_position(sync.columns, k) p;
 	SELECT string_agg(format('%I = g.v%s', c, i), ', ' ORDER BY i) INTO sets
 	  FROM unnest(sync.columns) WITH ORDINALITY u(c, i) WHERE c <> ALL (sync.target_key);
+	IF history THEN
+		near := near || ' AND t.valid_to IS NULL';
+	END IF;
 
 	IF queued THEN
 		parts := parts || format('keys AS MATERIALIZED (%s)', activate._load_keys(sync, 'u.key', 'unnest($1) u(key)'));
@@ -133,12 +143,17 @@ BEGIN
 			(SELECT string_agg(format('q.k%s = k.k%s', i, i), ' AND ') FROM generate_subscripts(sync.key_columns, 1) i));
 	END IF;
 	parts := parts || ARRAY[
-		format('raw AS MATERIALIZED (SELECT q.*, count(*) OVER (PARTITION BY %s) AS copies, %s AS null_key FROM (%s) q WHERE %s)',
-			regexp_replace(vkey, 'v', 'q.v', 'g'), null_key, query,
+		format('raw AS MATERIALIZED (SELECT q.*, count(*)%s OVER (PARTITION BY %s) AS copies, %s AS null_key FROM (%s) q WHERE %s)',
+			CASE WHEN marked THEN ' FILTER (WHERE NOT q.d)' ELSE '' END, regexp_replace(vkey, 'v', 'q.v', 'g'), null_key, query,
 			concat_ws(' AND ', since, 'activate._count_row()')),
-		'good AS (SELECT * FROM raw WHERE copies = 1 AND NOT null_key)'];
+		format('good AS (SELECT * FROM raw q WHERE copies = 1 AND NOT null_key%s)', alive)];
 	IF deletes THEN
-		gone := format('NOT EXISTS (SELECT FROM raw x WHERE %s)', t_is_x) || near
+		IF sweeps THEN
+			parts := parts || activate._sweep_present(sync, query, alive);
+		END IF;
+		gone := format(CASE WHEN sweeps THEN 'NOT EXISTS (SELECT FROM present x WHERE %s)'
+				WHEN marked THEN 'EXISTS (SELECT FROM raw x WHERE %s AND x.d AND x.copies = 0)'
+				WHEN sync.capture = 'cursor' THEN 'false' ELSE 'NOT EXISTS (SELECT FROM raw x WHERE %s)' END, t_is_x) || near
 			|| CASE WHEN queued THEN format(' AND EXISTS (SELECT FROM keys x WHERE %s)', t_is_x) ELSE '' END
 			|| CASE WHEN holds THEN format(' AND NOT EXISTS (SELECT FROM held x WHERE %s)', t_is_x) ELSE '' END;
 		IF holds THEN
@@ -149,16 +164,22 @@ BEGIN
 			(SELECT string_agg(format('t.%I AS v%s', k, p), ', ') FROM unnest(sync.target_key) k, array_position(sync.columns, k) p),
 			target, gone);
 	END IF;
-	parts := parts || activate._load_verdict(sync, target, unlimited);
+	parts := parts || activate._load_verdict(sync, CASE WHEN history THEN format('(SELECT FROM %s t WHERE t.valid_to IS NULL)', target) ELSE target END,
+		unlimited);
 
 	-- the verdict first: it counts what is there before anything changes
 	parts := parts || CASE WHEN deletes
-		THEN format('del AS (DELETE FROM %s AS t WHERE (SELECT NOT held FROM verdict) AND %s RETURNING 1)', target, gone)
+		THEN format('del AS (%s WHERE (SELECT NOT held FROM verdict) AND %s RETURNING 1)', CASE WHEN history
+			THEN activate._history_close(target, moment) ELSE format('DELETE FROM %s AS t', target) END, gone)
 		ELSE 'del AS (SELECT WHERE false)' END;
 	IF sync.mode <> 'insert' AND sets IS NOT NULL THEN
-		parts := parts || format('upd AS (UPDATE %s AS t SET %s FROM good g WHERE (SELECT held IS NOT NULL FROM verdict)
-				AND (SELECT count(*) >= 0 FROM del) AND %s AND %s%s RETURNING 1)',
-			target, sets, replace(t_is_x, 'x.', 'g.'), differs, near);
+		parts := parts || format('upd AS (%s FROM good g WHERE (SELECT held IS NOT NULL FROM verdict)
+				AND (SELECT count(*) >= 0 FROM del) AND %s AND %s%s RETURNING %s)', CASE WHEN history
+			THEN activate._history_close(target, moment) ELSE format('UPDATE %s AS t SET %s', target, sets) END,
+			replace(t_is_x, 'x.', 'g.'), differs, near, CASE WHEN history THEN 'g.*, t.valid_to' ELSE '1' END);
+		IF history THEN
+			parts := parts || activate._history_again(sync, target);
+		END IF;
 	ELSE
 		parts := parts || 'upd AS (SELECT WHERE false)'::text;
 	END IF;
@@ -171,9 +192,10 @@ BEGIN
 		END IF;
 		parts := parts || format('ins AS (INSERT INTO %s AS t (%s)%s SELECT %s FROM good x WHERE (SELECT held IS NOT NULL FROM verdict)
 				AND (SELECT count(*) >= 0 FROM upd) AND NOT EXISTS (SELECT FROM %s t WHERE %s%s)%s RETURNING 1)',
-			target, (SELECT string_agg(quote_ident(c), ', ') FROM unnest(sync.columns) c),
+			target, (SELECT string_agg(quote_ident(c), ', ') FROM unnest(sync.columns) c) || CASE WHEN history THEN ', valid_from' ELSE '' END,
 			CASE WHEN sync.kind = 'local' THEN ' OVERRIDING SYSTEM VALUE' END,
-			(SELECT string_agg('x.v' || i, ', ' ORDER BY i) FROM generate_subscripts(sync.columns, 1) i), target, t_is_x, near, conflict);
+			(SELECT string_agg('x.v' || i, ', ' ORDER BY i) FROM generate_subscripts(sync.columns, 1) i)
+				|| CASE WHEN history THEN activate._history_begin(target, t_is_x, moment) ELSE '' END, target, t_is_x, near, conflict);
 	ELSE
 		parts := parts || 'ins AS (SELECT WHERE false)'::text;
 	END IF;
@@ -181,12 +203,15 @@ BEGIN
 	RETURN format('WITH %s SELECT ''counts'', NULL::jsonb, %s::text, (SELECT count(*) FROM raw), (SELECT count(*) FROM ins),
 			(SELECT count(*) FROM upd), (SELECT count(*) FROM del), (SELECT held FROM verdict)%s
 		UNION ALL SELECT CASE WHEN q.null_key THEN ''null_key'' ELSE ''duplicate_key'' END, to_jsonb(k.*), NULL, 0, 0, 0, 0, false
-		  FROM raw q, LATERAL (SELECT %s) k WHERE q.null_key OR q.copies > 1',
-		array_to_string(parts, ', '), newest,
+		  FROM raw q, LATERAL (SELECT %s) k WHERE (q.null_key OR q.copies > 1)%s',
+		-- what is held must be read again
+		array_to_string(parts, ', '), CASE WHEN sync.capture = 'cursor' AND deletes
+			THEN format('(SELECT CASE WHEN NOT v.held THEN %s END FROM verdict v)', newest) ELSE newest END,
 		-- a run that leaves held deletes behind is held, too
 		CASE WHEN holds AND NOT queued THEN format(' OR EXISTS (SELECT FROM held t WHERE NOT EXISTS (SELECT FROM raw x WHERE %s))',
 			(SELECT string_agg(format('t.v%s = x.v%s', p, p), ' AND ') FROM unnest(sync.target_key) k, array_position(sync.columns, k) p)) END,
-		activate._select_list('k', sync.key_columns))
+		activate._select_list('k', sync.key_columns), alive)
+		|| CASE WHEN sweeps THEN ' UNION ALL SELECT ''swept'', NULL, NULL, 0, 0, 0, 0, false FROM verdict v WHERE NOT v.held' ELSE '' END
 		|| CASE WHEN holds THEN format(' UNION ALL SELECT ''held'', to_jsonb(k.*), NULL, 0, 0, 0, 0, false
 		  FROM lost q, LATERAL (SELECT %s) k WHERE (SELECT held FROM verdict) AND NOT (%s)
 		UNION ALL SELECT ''back'', to_jsonb(k.*), NULL, 0, 0, 0, 0, false
@@ -289,6 +314,10 @@ BEGIN
 		SELECT format('%L::%s', w.value, declared.cursor_type) INTO watermark
 		  FROM activate._watermark w WHERE w.sync = declared.id AND w.value IS NOT NULL AND NOT everything;
 		since := concat_ws(' AND ', activate._since_sql(watermark, declared.options->>'lag', 'q.c', '>='), chunk);
+		-- of a run by chunks the last one sweeps
+		IF coalesce(chunk = 'true', true) AND activate._sweep_due(declared.id, declared.options->>'sweep', everything) THEN
+			declared.options := declared.options || '{"sweep:now": true}';
+		END IF;
 	END IF;
 	newest := activate._newest_sql(CASE WHEN NOT queued THEN declared.cursor_type END, watermark);
 	IF declared.mode = 'append' OR declared.key_columns = '{}' THEN

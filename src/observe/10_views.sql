@@ -5,7 +5,9 @@ CREATE FUNCTION activate._shared_runs(
 	OUT started_at		timestamptz,
 	OUT phase			text,
 	OUT rows_read		bigint,
-	OUT rows_written	bigint
+	OUT rows_written	bigint,
+	OUT rows_expected	bigint,
+	OUT bytes_read		bigint
 ) RETURNS SETOF record
 LANGUAGE c AS 'MODULE_PATHNAME', 'activate_shared_runs';
 COMMENT ON FUNCTION activate._shared_runs() IS
@@ -37,9 +39,14 @@ END;
 COMMENT ON FUNCTION activate._may_watch(name) IS 'private: may the current role see figures of what that role owns';
 
 CREATE VIEW activate.stat_run WITH (security_barrier = true) AS
-SELECT r.run, r.sync, s.name, r.phase, r.pid, r.started_at, r.rows_read, r.rows_written
+SELECT r.run, r.sync, s.name, r.phase, r.pid, r.started_at, r.rows_read, r.rows_written, r.rows_expected, r.bytes_read,
+	-- who reads a hundredth more than was expected is not done; after reading there is writing
+	CASE WHEN r.rows_expected > 0 THEN least(99, r.rows_read * 100 / r.rows_expected)::integer END AS percent,
+	CASE WHEN r.rows_read > 0 AND r.rows_expected > 0 THEN
+		clock_timestamp() + greatest(r.rows_expected - r.rows_read, 0)::float8 / r.rows_read * (clock_timestamp() - r.started_at) END AS eta
   FROM activate._shared_runs() r JOIN activate.sync s ON s.id = r.sync;
-COMMENT ON VIEW activate.stat_run IS 'runs that are going on: where each stands at this moment';
+COMMENT ON VIEW activate.stat_run IS
+	'runs that are going on: where each stands at this moment; percent and eta are of the rows that a load is expected to read';
 
 CREATE VIEW activate.stat_target WITH (security_barrier = true) AS
 SELECT s.srvname AS name,

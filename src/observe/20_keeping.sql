@@ -1,6 +1,6 @@
 -- By the worker of the database, once a minute and then until nothing is left:
 -- a batch at a time, so that no statement is long, however much has come
--- together.  Rejections are not removed by age: docs/decisions.md says why.
+-- together.  Events go by the retention of their target.  Rejections are not removed by age: docs/decisions.md says why.
 CREATE FUNCTION activate._housekeep(batch integer DEFAULT 10000) RETURNS boolean
 LANGUAGE sql
 BEGIN ATOMIC
@@ -31,10 +31,11 @@ BEGIN ATOMIC
 			SELECT r.ctid FROM activate._retry r
 			 WHERE NOT EXISTS (SELECT FROM activate._intent o WHERE o.sync = r.sync AND o.id = r.id) LIMIT batch))
 		RETURNING 1)
-	SELECT batch IN ((SELECT count(*) FROM receipts), (SELECT count(*) FROM undos), (SELECT count(*) FROM runs), (SELECT count(*) FROM delays));
+	SELECT batch IN ((SELECT count(*) FROM receipts), (SELECT count(*) FROM undos), (SELECT count(*) FROM runs), (SELECT count(*) FROM delays))
+		OR activate._receive_expire(batch);
 END;
 COMMENT ON FUNCTION activate._housekeep(integer) IS
-	'private: removes a batch of receipts and runs that are older than their retention; are there perhaps more';
+	'private: removes a batch of receipts, runs and events that are older than their retention; are there perhaps more';
 REVOKE ALL ON FUNCTION activate._housekeep(integer) FROM PUBLIC;
 
 -- Syncs that mention, in their kept query or as their target, something that

@@ -55,8 +55,8 @@ may_watch_target(const SharedTarget *target)
 static void
 put_run(ReturnSetInfo *result, const SharedRun *run)
 {
-	Datum		values[7];
-	bool		nulls[7] = {false};
+	Datum		values[9];
+	bool		nulls[9] = {false};
 
 	values[0] = Int64GetDatum(run->run);
 	values[1] = Int64GetDatum(run->sync);
@@ -65,6 +65,10 @@ put_run(ReturnSetInfo *result, const SharedRun *run)
 	values[4] = CStringGetTextDatum(run->phase);
 	values[5] = Int64GetDatum(run->rows_read);
 	values[6] = Int64GetDatum(run->rows_written);
+	values[7] = Int64GetDatum(run->rows_expected);
+	nulls[7] = run->rows_expected < 0;
+	values[8] = Int64GetDatum(run->bytes_read);
+	nulls[8] = run->bytes_read < 0;
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 

@@ -25,6 +25,7 @@
 #include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "receive/receive.h"
 #include "rest/rest.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
@@ -47,6 +48,7 @@ typedef struct Target
 
 ACTIVATE_FUNCTION(activate_target);
 
+static bool target_receives(const Target *target);
 static char *target_option(List *options, const char *name);
 static void target_arguments(FunctionCallInfo fcinfo, Target *target);
 static void target_check_right(void);
@@ -67,10 +69,19 @@ activate_target(PG_FUNCTION_ARGS)
 	target_server(&target);
 	target_mapping(&target);
 	before = target_option(target.present, "objects");
-	rest_target_tables(target.name, target.server, target.options, target.present != NIL,
-					   before == NULL ? NULL : DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(before))));
+	if (target_receives(&target))
+		receive_declare(target.name);
+	else
+		rest_target_tables(target.name, target.server, target.options, target.present != NIL,
+						   before == NULL ? NULL : DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(before))));
 	shared_announce_at_commit();
 	PG_RETURN_TEXT_P(cstring_to_text(target.name));
+}
+
+static bool
+target_receives(const Target *target)
+{
+	return strcmp(target->connector, "receive") == 0;
 }
 
 /* NULL: not given */
@@ -275,6 +286,36 @@ target_read_mapping(Oid server, Oid userid, List **options)
 	return true;
 }
 
+/*
+ * What verifies events is the owner's to say (or public): whoever may hand them
+ * over could make a mapping of their own, with a secret of their own.
+ */
+static RoleSpec *
+target_role_inbound(const Target *target, RoleSpec *role, Oid *userid)
+{
+	Oid			owner = GetForeignServer(target->server)->owner;
+	char	   *name = GetUserNameFromId(owner, false);
+	List	   *options;
+
+	if (target->mapping_for == NULL)
+	{
+		if (!target_read_mapping(target->server, owner, &options) &&
+			target_read_mapping(target->server, InvalidOid, &options))
+			return role;
+	}
+	else if (strcmp(target->mapping_for, "public") == 0)
+		return role;
+	else if (strcmp(target->mapping_for, name) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the secret of target \"%s\" is not read from a mapping of role \"%s\"", target->name, target->mapping_for),
+				 errhint("Events are verified by the mapping of the target's owner, \"%s\", or of \"public\".", name)));
+	*userid = owner;
+	role->roletype = ROLESPEC_CSTRING;
+	role->rolename = name;
+	return role;
+}
+
 /* Whose mapping: the one named, else the one that the caller would use. */
 static RoleSpec *
 target_role(const Target *target, Oid *userid)
@@ -285,6 +326,8 @@ target_role(const Target *target, Oid *userid)
 	role->location = -1;
 	*userid = InvalidOid;
 	role->roletype = ROLESPEC_PUBLIC;
+	if (target_receives(target))
+		return target_role_inbound(target, role, userid);
 	if (target->mapping_for != NULL)
 	{
 		if (strcmp(target->mapping_for, "public") == 0)

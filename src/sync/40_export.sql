@@ -23,11 +23,19 @@ BEGIN ATOMIC
 	  FROM mine m
 	UNION ALL
 	-- a line break in the name would end the comment
-	SELECT m.srvname, 2, format('-- its secret is not part of this script: CREATE USER MAPPING FOR ... SERVER %I',
+	SELECT m.srvname, 2, format(CASE WHEN 'connector=receive' = ANY (m.srvoptions)
+			THEN '-- its secret is not part of this script: SELECT activate_target(%L, ''receive'', secret => ...)'
+			ELSE '-- its secret is not part of this script: CREATE USER MAPPING FOR ... SERVER %I' END,
 			regexp_replace(m.srvname, '[\r\n]', '?', 'g'))
 	  FROM mine m
 	UNION ALL
 	SELECT DISTINCT t.srvname, 3, format('CREATE SCHEMA IF NOT EXISTS %I;', t.nspname) FROM tables t WHERE t.nspname <> 'public'
+	UNION ALL
+	-- its table and its schema
+	SELECT m.srvname, 4, format('SELECT %I.activate_target(%L, ''receive'');',
+			(SELECT n.nspname FROM pg_catalog.pg_extension e JOIN pg_catalog.pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'activate'),
+			m.srvname)
+	  FROM mine m WHERE 'connector=receive' = ANY (m.srvoptions)
 	UNION ALL
 	SELECT t.srvname, 4, format('CREATE FOREIGN TABLE %I.%I (%s) SERVER %I%s;', t.nspname, t.relname,
 			(SELECT string_agg(format('%I %s%s', a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod),

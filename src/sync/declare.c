@@ -48,6 +48,7 @@ activate_sync(PG_FUNCTION_ARGS)
 	declare_check_target(&declaration);
 	declare_map(&declaration);
 	declare_keys(&declaration);
+	declare_check_history(&declaration);
 	if (!OidIsValid(declaration.target_rel))
 		declare_create_target(&declaration);
 	declare_query(&declaration);
@@ -166,6 +167,12 @@ check_mode(Declaration *declaration)
 			 errhint("Valid modes are: upsert, insert, update, mirror, append, replace.")));
 }
 
+static bool
+sees_deletes(const Declaration *declaration)
+{
+	return declaration->mode == SYNC_MIRROR && (declare_option(declaration, "deleted") || declare_option(declaration, "sweep"));
+}
+
 static void
 check_capture(Declaration *declaration)
 {
@@ -189,11 +196,12 @@ check_capture(Declaration *declaration)
 		if (strcmp(declaration->capture_text, captures[i].name) != 0)
 			continue;
 		declaration->capture = captures[i].capture;
-		if (declaration->capture == CAPTURE_CURSOR && deletes)
+		if (declaration->capture == CAPTURE_CURSOR && deletes && !sees_deletes(declaration))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("mode \"%s\" cannot be captured by cursor", declaration->mode_text),
-					 errhint("A cursor does not see which rows are gone; use capture \"diff\".")));
+					 errhint("A cursor does not see which rows are gone; use capture \"diff\", or mode \"mirror\" with option "
+							 "\"deleted\" (rows say that they are gone) or \"sweep\" (how often keys are compared).")));
 		return;
 	}
 	ereport(ERROR,

@@ -67,6 +67,11 @@ extern void declare_open_target(Declaration *declaration);
 extern void declare_create_target(Declaration *declaration);
 extern void declare_check_target(const Declaration *declaration);
 
+/* history.c: options.history */
+extern bool declare_keeps_history(const Declaration *declaration);
+extern bool declare_is_version_column(const Declaration *declaration, const char *name);
+extern void declare_check_history(const Declaration *declaration);
+
 /* map.c */
 extern void declare_map(Declaration *declaration);
 extern void declare_keys(Declaration *declaration);

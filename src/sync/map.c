@@ -25,6 +25,7 @@ static void add_key(Declaration *declaration, const char *name, Var *column);
 static char *source_name(const SyncSource *source, const Node *expression);
 static char *mapped_target(const Declaration *declaration, const Var *column);
 static void check_mapped_keys(Declaration *declaration);
+static Node *deleted_condition(const Declaration *declaration, bool is_not);
 static Var *cursor_column(const Declaration *declaration, const char *name);
 static Node *column_value(const Declaration *declaration, const DeclaredColumn *column);
 
@@ -349,6 +350,7 @@ declare_query(Declaration *declaration)
 	char	   *cursor = declaration->capture == CAPTURE_CURSOR ? declare_option(declaration, "cursor") : NULL;
 	char	   *where = declare_option(declaration, "where");
 	Node	   *condition = NULL;
+	Node	   *gone = NULL;
 	List	   *targets = NIL;
 	ListCell   *cell;
 	int			i = 1;
@@ -363,6 +365,12 @@ declare_query(Declaration *declaration)
 		targets = lappend(targets, makeTargetEntry(copyObject((Expr *) declaration->cursor),
 												   list_length(targets) + 1, pstrdup("c"), false));
 	}
+	gone = deleted_condition(declaration, cursor == NULL || declaration->mode != SYNC_MIRROR);
+	if (gone && cursor && declaration->mode == SYNC_MIRROR)
+	{
+		targets = lappend(targets, makeTargetEntry((Expr *) gone, list_length(targets) + 1, pstrdup("d"), false));
+		gone = NULL;
+	}
 	i = 1;
 	foreach(cell, declaration->columns)
 		targets = lappend(targets,
@@ -371,7 +379,24 @@ declare_query(Declaration *declaration)
 	resolveTargetListUnknowns(source->pstate, targets);
 	if (where)
 		condition = sync_source_condition(source, where, "option \"where\" of the sync");
+	if (gone)
+		condition = condition ? (Node *) makeBoolExpr(AND_EXPR, list_make2(condition, gone), -1) : gone;
 	declaration->query = sync_source_query(source, targets, condition);
+}
+
+/* options.deleted: it is true of a row, or it is not; NULL: not given. */
+static Node *
+deleted_condition(const Declaration *declaration, bool is_not)
+{
+	char	   *deleted = declare_option(declaration, "deleted");
+	BooleanTest *test = makeNode(BooleanTest);
+
+	if (deleted == NULL)
+		return NULL;
+	test->arg = (Expr *) sync_source_condition(declaration->source, deleted, "option \"deleted\" of the sync");
+	test->booltesttype = is_not ? IS_NOT_TRUE : IS_TRUE;
+	test->location = -1;
+	return (Node *) test;
 }
 
 static Var *

@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
+#include "core/own.h"
 #include "quota/quota.h"
 #include "sync/declare.h"
 #include "utils/builtins.h"
@@ -18,7 +20,8 @@ typedef enum OptionKind
 	OPTION_PERCENT,				/* integer 0..100 */
 	OPTION_BOOLEAN,
 	OPTION_AFTER,
-	OPTION_PRIORITY
+	OPTION_PRIORITY,
+	OPTION_SWEEP
 } OptionKind;
 
 static const struct
@@ -31,11 +34,14 @@ static const struct
 	{"backfill", OPTION_BOOLEAN},
 	{"batch", OPTION_COUNT},
 	{"cursor", OPTION_TEXT},
+	{"deleted", OPTION_TEXT},
+	{"history", OPTION_BOOLEAN},
 	{"image", OPTION_BOOLEAN},
 	{"lag", OPTION_INTERVAL},
 	{"max_delete_percent", OPTION_PERCENT},
 	{"min_deletes", OPTION_NUMBER},
 	{"priority", OPTION_PRIORITY},
+	{"sweep", OPTION_SWEEP},
 	{"undo", OPTION_BOOLEAN},
 	{"where", OPTION_TEXT},
 };
@@ -84,6 +90,11 @@ declare_check_options(const Declaration *declaration)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("option \"lag\" means nothing without capture \"cursor\"")));
+	if (declare_option(declaration, "sweep") && (declaration->capture != CAPTURE_CURSOR || declaration->mode != SYNC_MIRROR))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"sweep\" means nothing but in mode \"mirror\" with capture \"cursor\""),
+				 errhint("Other captures see what is gone at each run; other modes keep it.")));
 	check_undo(declaration);
 }
 
@@ -164,6 +175,22 @@ check_interval(const char *name, const char *text)
 		refuse_value(name, wanted);
 }
 
+/* How often: an interval, or a cron expression, whose grammar is that of schedules. */
+static void
+check_sweep(const char *name, const char *text)
+{
+	Oid			type = TEXTOID;
+	Datum		value;
+
+	if (text == NULL || strcmp(text, "@reboot") == 0)
+		refuse_value(name, "an interval, or a cron expression, for example \"1 day\" or \"0 3 * * *\"");
+	value = CStringGetTextDatum(text);
+	if (own_int64("SELECT activate._sweep_is_cron($1)::int::bigint", 1, &type, &value) != 0)
+		(void) own_value("SELECT activate._check_schedule($1)", 1, &type, &value, NULL, NULL);
+	else
+		check_interval(name, text);
+}
+
 static void
 check_option(const char *name, OptionKind kind, const JsonbValue *value)
 {
@@ -198,6 +225,9 @@ check_option(const char *name, OptionKind kind, const JsonbValue *value)
 		case OPTION_PRIORITY:
 			if (text == NULL || quota_class_named(text) == QUOTA_CLASSES)
 				refuse_value(name, "\"interactive\", \"normal\" or \"backfill\"");
+			break;
+		case OPTION_SWEEP:
+			check_sweep(name, text);
 			break;
 	}
 }

@@ -148,7 +148,8 @@ activate_run_execute(PG_FUNCTION_ARGS)
 		sync_pause(id, refused);
 		run_finish(part.run, &part.counts, refused);
 	}
-	else if (part.chunk == NULL || part.chunk->last)
+	/* a chunk that is held has not moved the watermark: the next would be the same */
+	else if (part.chunk == NULL || part.chunk->last || part.counts.held)
 		run_finish(part.run, &part.counts, NULL);
 	else
 	{

@@ -77,7 +77,8 @@ declare_open_target(Declaration *declaration)
 	{
 		keys = relation_primary_key(declaration->target_rel);
 		foreach(cell, keys)
-			declaration->target_keys = lappend(declaration->target_keys, makeString(lfirst(cell)));
+			if (!declare_is_version_column(declaration, lfirst(cell)))
+				declaration->target_keys = lappend(declaration->target_keys, makeString(lfirst(cell)));
 	}
 	if (declaration->connector == NULL || !declaration->connector->free_columns)
 		declaration->target_columns = writable_columns(declaration);
@@ -121,7 +122,8 @@ writable_columns(const Declaration *declaration)
 	for (int i = 0; i < desc->natts; i++)
 	{
 		Form_pg_attribute attribute = TupleDescAttr(desc, i);
-		bool		skip = attribute->attisdropped || attribute->attgenerated != '\0';
+		bool		skip = attribute->attisdropped || attribute->attgenerated != '\0' ||
+			declare_is_version_column(declaration, NameStr(attribute->attname));
 		DeclaredColumn *column;
 
 		for (int c = 0; declaration->connector && c < declaration->connector->ncolumns; c++)
@@ -176,12 +178,16 @@ declare_create_target(Declaration *declaration)
 		foreach(cell, declaration->keys)
 			appendStringInfo(&key, "%s%s", key.len > 0 ? ", " : "",
 							 quote_identifier(((DeclaredKey *) lfirst(cell))->target));
-	if (key.len > 0)
+	if (declare_keeps_history(declaration))
+		appendStringInfo(&sql, ", valid_from timestamptz, valid_to timestamptz, PRIMARY KEY (%s, valid_from)", key.data);
+	else if (key.len > 0)
 		appendStringInfo(&sql, ", PRIMARY KEY (%s)", key.data);
 	appendStringInfoChar(&sql, ')');
 
 	SPI_connect();
 	SPI_execute(sql.data, false, 0);
+	if (declare_keeps_history(declaration))
+		SPI_execute(psprintf("CREATE UNIQUE INDEX ON %s (%s) WHERE valid_to IS NULL", qualified, key.data), false, 0);
 	if (GetUserId() != declaration->owner)
 		SPI_execute(psprintf("ALTER TABLE %s OWNER TO %s", qualified,
 							 quote_identifier(GetUserNameFromId(declaration->owner, false))), false, 0);
@@ -204,6 +210,11 @@ declare_create_target(Declaration *declaration)
 void
 declare_check_target(const Declaration *declaration)
 {
+	if (declaration->kind == SYNC_TO_API && declaration->capture == CAPTURE_CURSOR && declaration->mode == SYNC_MIRROR)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("mode \"mirror\" into a web API cannot be captured by cursor"),
+				 errhint("What was sent is compared whole: use capture \"diff\", or \"trigger\" for a table; both heed option \"deleted\".")));
 	if (declaration->kind == SYNC_TO_API)
 		check_operations(declaration);
 	if (OidIsValid(declaration->target_rel))

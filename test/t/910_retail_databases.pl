@@ -14,10 +14,10 @@ use Test::More;
 my $csv = ($ENV{ACTIVATE_SHARED} // '../shared') . '/data/online_retail.csv';
 plan skip_all => "no real data: $csv is not there" unless -r $csv;
 
-my $node = activate_node('warehouse', conf => "activate.chunk_rows = 2000\nactivate.runners = 2");
-plan skip_all => 'mysql_fdw is not installed'
-  unless $node->safe_psql('postgres', "SELECT count(*) FROM pg_available_extensions WHERE name = 'mysql_fdw'");
-my $maria = ActivateTest::MariaDB->new or plan skip_all => 'MariaDB is not installed';
+plan skip_all => ActivateTest::MariaDB::missing() if ActivateTest::MariaDB::missing();
+
+my $node  = activate_node('warehouse', conf => "activate.chunk_rows = 2000\nactivate.runners = 2");
+my $maria = ActivateTest::MariaDB->new;
 
 my $shop = PostgreSQL::Test::Cluster->new('shop');
 $shop->init;
@@ -35,14 +35,15 @@ my $names = 'id, invoice_no, stock_code, description, quantity, invoice_date, un
 my %target = (maria => 'raw.maria', shop => 'raw.shop');
 
 $shop->safe_psql('postgres', "CREATE TABLE line ($columns, changed timestamp(0)); CREATE INDEX ON line (changed)");
-$maria->run(($columns =~ s/timestamp/datetime/r) =~ s/^/CREATE TABLE line (/r . ', changed datetime, KEY (changed))');
+$maria->sql(q{CREATE DATABASE shop; CREATE USER etl@'%' IDENTIFIED BY 'etl'; GRANT ALL ON shop.* TO etl@'%'});
+$maria->sql(($columns =~ s/timestamp/datetime/r) =~ s/^/CREATE TABLE shop.line (/r . ', changed datetime, KEY (changed))');
 sql("
 	CREATE EXTENSION file_fdw; CREATE EXTENSION mysql_fdw; CREATE EXTENSION postgres_fdw;
 	CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
 	CREATE FOREIGN TABLE line (invoice_no text, stock_code text, description text, quantity integer, invoice_date timestamp, unit_price numeric,
 		customer_id text, country text) SERVER files OPTIONS (filename '$csv', format 'csv', header 'true');
 	CREATE TABLE all_lines AS SELECT row_number() OVER () AS id, l.*, invoice_date AS changed FROM line l;
-	CREATE SERVER maria FOREIGN DATA WRAPPER mysql_fdw OPTIONS (" . $maria->fdw_options . ");
+	CREATE SERVER maria FOREIGN DATA WRAPPER mysql_fdw OPTIONS (host '127.0.0.1', port '$maria->{port}');
 	CREATE USER MAPPING FOR CURRENT_USER SERVER maria OPTIONS (username 'etl', password 'etl');
 	CREATE SCHEMA maria; IMPORT FOREIGN SCHEMA shop FROM SERVER maria INTO maria;
 	CREATE SERVER shop FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host '" . $shop->host . "', port '" . $shop->port . "', dbname 'postgres');
@@ -72,7 +73,7 @@ sub in_both
 {
 	my ($statement) = @_;
 
-	$maria->run($statement);
+	$maria->sql("USE shop; $statement");
 	$shop->safe_psql('postgres', $statement);
 	return;
 }
@@ -129,13 +130,14 @@ same($_, 'rows that come with it') for qw(maria shop);
 my $open = $maria->session;
 my $other = $shop->background_psql('postgres');
 my $late = "INSERT INTO line (id, invoice_no, description, changed) VALUES (900003, 'late', 'caf\xc3\xa9 \xe2\x82\xac', '$last')";
-$open->($late);
+$maria->tell($open, "USE shop; BEGIN; $late");
 $other->query("BEGIN; $late");
 in_both("INSERT INTO line (id, invoice_no, changed) VALUES (900004, 'on time', TIMESTAMP '$last' + INTERVAL '1' HOUR)");
 run_both();
 is(sql('SELECT count(*) FROM raw.maria WHERE id IN (900003, 900004)') . sql('SELECT count(*) FROM raw.shop WHERE id IN (900003, 900004)'),
 	'11', 'what is not committed is not read');
-$open->();
+$maria->tell($open, 'COMMIT');
+$maria->finish($open);
 $other->query('COMMIT');
 $other->quit;
 run_both();

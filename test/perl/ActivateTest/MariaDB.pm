@@ -1,113 +1,130 @@
-# ActivateTest::MariaDB: a MariaDB server of its own, gone with the object.
+# A MariaDB server of a test's own: in its temporary directory, on a port of its own, stopped when the test ends.
 #
-#	my $shop = ActivateTest::MariaDB->new;         # undef where it is not installed
-#	$shop->run('CREATE TABLE ...');                # in the database "shop"
-#	$shop->fdw_options                             # for CREATE SERVER; the user is "etl", password "etl"
+#	plan skip_all => ActivateTest::MariaDB::missing() if ActivateTest::MariaDB::missing();
+#	my $maria = ActivateTest::MariaDB->new;
+#	$maria->sql('CREATE TABLE shop.item ...');
 package ActivateTest::MariaDB;
 
 use strict;
 use warnings;
 
-use File::Temp;
 use IPC::Run ();
+use POSIX ();
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Time::HiRes ();
 
+my @started;
+
+# Debian puts the server where users do not look.
 sub program
 {
 	my ($name) = @_;
-	my ($path) = grep { -x } map { "$_/$name" } split(/:/, $ENV{PATH}), '/usr/sbin', '/usr/bin';
 
-	return $path;
+	for my $directory (split(/:/, $ENV{PATH}), '/usr/sbin', '/usr/local/sbin')
+	{
+		return "$directory/$name" if -x "$directory/$name";
+	}
+	return undef;
+}
+
+# What keeps a test from running; nothing: it can.
+sub missing
+{
+	for my $name (qw(mariadbd mariadb-install-db mariadb))
+	{
+		return "there is no $name (Debian: mariadb-server)" unless program($name);
+	}
+	chomp(my $share = `$ENV{PG_CONFIG} --sharedir`);
+	return 'there is no mysql_fdw (Debian: postgresql-15-mysql-fdw)' unless -e "$share/extension/mysql_fdw.control";
+	return undef;
 }
 
 sub new
 {
 	my ($class) = @_;
-	my %program = map { $_ => program($_) } qw(mariadbd mariadb mariadb-install-db);
+	my $directory = PostgreSQL::Test::Utils::tempdir_short();
+	my $self = bless {port => PostgreSQL::Test::Cluster::get_free_port(), socket => "$directory/s", directory => $directory}, $class;
+	my @common = ('--no-defaults', "--datadir=$directory/data");
 
-	return undef if grep { !defined } values %program;
-
-	# The path of a socket has 107 bytes.
-	my $self = bless { dir => File::Temp->newdir('mariaXXXX', TMPDIR => 1), port => PostgreSQL::Test::Cluster::get_free_port(), %program }, $class;
-	my @options = ('--no-defaults', "--datadir=$self->{dir}/data");
-	my $socket = "--socket=$self->{dir}/s";
-
-	$self->{client} = [ $self->{mariadb}, '--no-defaults', $socket, '--user=root', '--batch', '--skip-column-names' ];
-	run_log([ $self->{'mariadb-install-db'}, @options, '--auth-root-authentication-method=normal', '--skip-test-db' ])
-	  or die "mariadb-install-db failed\n";
-	$self->{server} = IPC::Run::start(
-		[ $self->{mariadbd}, @options, $socket, "--port=$self->{port}", '--bind-address=127.0.0.1', "--pid-file=$self->{dir}/pid",
-			'--innodb-flush-log-at-trx-commit=0', '--character-set-server=utf8mb4' ],
-		'<', \undef, '>&', "$PostgreSQL::Test::Utils::log_path/mariadb.log");
-	$self->wait_for_server;
-	$self->{database} = 'shop';
-	$self->run(q{CREATE USER etl@'127.0.0.1' IDENTIFIED BY 'etl'; GRANT ALL ON shop.* TO etl@'127.0.0.1'});
+	my ($out, $err) = ('', '');
+	IPC::Run::run([program('mariadb-install-db'), @common, '--auth-root-authentication-method=normal', '--skip-test-db'], '<', \undef, '>', \$out, '2>', \$err)
+		or die "mariadb-install-db: $out$err";
+	$self->{pid} = fork() // die "fork: $!";
+	if ($self->{pid} == 0)
+	{
+		open(STDIN, '<', '/dev/null');
+		open(STDOUT, '>', "$directory/log");
+		open(STDERR, '>&', \*STDOUT);
+		exec(program('mariadbd'), @common, "--socket=$self->{socket}", "--port=$self->{port}", '--bind-address=127.0.0.1', "--pid-file=$directory/pid",
+			'--skip-name-resolve', '--skip-log-bin', '--innodb-buffer-pool-size=64M', '--innodb-flush-log-at-trx-commit=0', '--character-set-server=utf8mb4');
+		POSIX::_exit(1);
+	}
+	push @started, $self->{pid};
+	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	{
+		last if eval { $self->sql('SELECT 1'); 1 };
+		die 'mariadbd did not start: ' . slurp_file("$directory/log") if waitpid($self->{pid}, POSIX::WNOHANG()) != 0;
+		Time::HiRes::usleep(100_000);
+	}
 	return $self;
 }
 
-sub wait_for_server
+sub command
 {
 	my ($self) = @_;
-	my $limit = time + $PostgreSQL::Test::Utils::timeout_default;
-	my ($out, $err);
 
-	until (IPC::Run::run([ @{ $self->{client} }, '-e', 'CREATE DATABASE IF NOT EXISTS shop' ], '<', \undef, '>', \$out, '2>', \$err))
-	{
-		die "MariaDB does not start: $err\n" if time > $limit || !$self->{server}->pumpable;
-		Time::HiRes::usleep(50_000);
-	}
-	return;
+	return (program('mariadb'), '--no-defaults', '--batch', '--skip-column-names', '--default-character-set=utf8mb4', "--socket=$self->{socket}", '-u', 'root');
 }
 
-# What the statements print: columns separated by tabs.
-sub run
+sub sql
 {
 	my ($self, $sql) = @_;
-	my ($out, $err);
+	my ($out, $err) = ('', '');
 
-	IPC::Run::run([ @{ $self->{client} }, $self->{database} ], '<', \$sql, '>', \$out, '2>', \$err) or die "MariaDB: $err\n";
+	IPC::Run::run([$self->command], '<', \$sql, '>', \$out, '2>', \$err) or die "mariadb: $err";
 	chomp $out;
 	return $out;
 }
 
-# A session that stays open, in a transaction of its own: ->(statement) executes, ->() commits.
+# A session that stays open, told line by line; finish() it.
 sub session
 {
 	my ($self) = @_;
-	my ($in, $out) = ('', '');
-	my $session = IPC::Run::start([ @{ $self->{client} }, '--unbuffered', $self->{database} ], '<', \$in, '>', \$out, '2>&1');
-	my $ask = sub {
-		my ($sql) = @_;
+	my $session = {in => '', out => ''};
 
-		$out = '';
-		$in .= "$sql; SELECT 'done';\n";
-		$session->pump until $out =~ /^done$/m;
-		return;
-	};
-
-	$ask->('BEGIN');
-	return sub {
-		my ($sql) = @_;
-
-		return $ask->($sql) if defined $sql;
-		$ask->('COMMIT');
-		return $session->finish;
-	};
+	$session->{run} = IPC::Run::start([$self->command, '--unbuffered'], '<', \$session->{in}, '>', \$session->{out}, '2>&1');
+	return $session;
 }
 
-sub fdw_options { my ($self) = @_; return "host '127.0.0.1', port '$self->{port}'"; }
-
-sub DESTROY
+# Waits for its answer.
+sub tell
 {
-	my ($self) = @_;
+	my ($self, $session, $sql) = @_;
 
-	local ($?, $@);
-	return unless $self->{server};
-	$self->{server}->signal('TERM');
-	$self->{server}->finish;
-	return;
+	$session->{out} = '';
+	$session->{in} .= "$sql; SELECT 'it is done';\n";
+	$session->{run}->pump until $session->{out} =~ /it is done/ || !$session->{run}->pumpable;
+	die $session->{out} unless $session->{out} =~ /it is done/;
+}
+
+sub finish
+{
+	my ($self, $session) = @_;
+
+	$session->{run}->finish;
+}
+
+# Also of a test that dies.
+END
+{
+	local $?;
+
+	for my $pid (@started)
+	{
+		kill 'TERM', $pid;
+		waitpid($pid, 0);
+	}
 }
 
 1;
