@@ -56,6 +56,7 @@ sub new
 		open(STDIN, '<', '/dev/null');
 		open(STDOUT, '>', "$directory/log");
 		open(STDERR, '>&', \*STDOUT);
+		no warnings 'exec';
 		exec(program('mariadbd'), @common, "--socket=$self->{socket}", "--port=$self->{port}", '--bind-address=127.0.0.1', "--pid-file=$directory/pid",
 			'--skip-name-resolve', '--skip-log-bin', '--innodb-buffer-pool-size=64M', '--innodb-flush-log-at-trx-commit=0', '--character-set-server=utf8mb4');
 		POSIX::_exit(1);
