@@ -135,6 +135,38 @@ SELECT r.id AS run, s.name, s.target, r.status, r.rows_read, r.rows_inserted, r.
   FROM activate.run r JOIN activate.sync s ON s.id = r.sync ORDER BY r.id;
 SQL
 
+chapter "Incremental: the first load shows how far it is, the next one reads what is new"
+sql shop <<'SQL'
+CREATE TABLE visit (id bigint PRIMARY KEY, customer bigint NOT NULL, page text NOT NULL, seen_at timestamptz NOT NULL);
+INSERT INTO visit SELECT i, i % 2000 + 1, '/product/' || i % 977, timestamptz '2025-01-01' + i * interval '20 s'
+  FROM generate_series(1, 400000) i;
+CREATE INDEX ON visit (seen_at);
+ANALYZE visit;
+SQL
+sql warehouse <<'SQL'
+IMPORT FOREIGN SCHEMA public LIMIT TO (visit) FROM SERVER shop INTO shop;
+ANALYZE shop.visit;                             -- how many rows there are to expect
+SELECT activate_sync('visits', source => 'shop.visit', target => 'raw.visit', key => 'id',
+                     capture => 'cursor', options => '{"cursor": "seen_at", "lag": "1 minute"}');
+SQL
+printf '\n%s\n' "warehouse=# SELECT activate_run('visits');      -- meanwhile, in another session, from activate.stat_run:"
+value "SELECT activate_run('visits')" >/dev/null &
+load=$!
+while kill -0 $load 2>/dev/null; do
+	value "SELECT format('%s of about %s rows read, %s %%, %s, %s to go', rows_read, rows_expected, percent, pg_size_pretty(bytes_read), eta)
+		FROM activate.stat_run WHERE name = 'visits' AND rows_read > 0"
+	sleep 0.1
+done | uniq | head -n 5
+wait $load
+sql shop <<'SQL'
+INSERT INTO visit SELECT i, i % 2000 + 1, '/checkout', timestamptz '2025-01-01' + i * interval '20 s' FROM generate_series(400001, 400250) i;
+SQL
+sql warehouse <<'SQL'
+SELECT activate_run('visits');
+SELECT r.rows_read AS read, r.rows_inserted AS inserted, r.finished_at - r.started_at AS took
+  FROM activate.run r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'visits' ORDER BY r.id;
+SQL
+
 chapter "Transform: a model is a sync from a query to a table"
 sql warehouse <<'SQL'
 CREATE SCHEMA analytics;
@@ -286,7 +318,7 @@ differences=$(value "SELECT count(*) FROM (SELECT id, email, country, tier, spen
 cat <<SUMMARY
 
 == Summary ==
-2000 customers, 10000 orders and a file of consents became a model; $contacts contacts are in the CRM.
+400,250 visits came by an incremental load. 2000 customers, 10000 orders and a file of consents became a model; $contacts contacts are in the CRM.
 $delivered messages were delivered: a backfill, changes by trigger, a refused row, an outage, a deletion.
 From UPDATE to the CRM, in ms:$arrivals
 Rows in which the CRM differs from the model: $differences
