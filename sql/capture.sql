@@ -300,7 +300,7 @@ INSERT INTO cap_bad VALUES (1, 'a'), (2, 'b'), (2, 'c'), (NULL, 'd'), (NULL, 'e'
 SELECT declare('bad', 'cap_bad', 'caphook.change', 'key => ''id''') > 0;
 SELECT run('bad');
 SELECT run('bad');
-SELECT key FROM taken('bad', false);
+SELECT key FROM taken('bad', false) ORDER BY key;
 SELECT r.key, r.op, r.code, r.reason, count(*) FROM activate.rejection r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'bad' GROUP BY 1, 2, 3, 4 ORDER BY 1;
 DELETE FROM cap_bad WHERE v IN ('c', 'd', 'e');
 SELECT run('bad');

@@ -153,7 +153,7 @@ printf '\n%s\n' "warehouse=# SELECT activate_run('visits');      -- meanwhile, i
 value "SELECT activate_run('visits')" >/dev/null &
 load=$!
 while kill -0 $load 2>/dev/null; do
-	value "SELECT format('%s of about %s rows read, %s %%, %s, %s to go', rows_read, rows_expected, percent, pg_size_pretty(bytes_read), eta)
+	value "SELECT format('%s of about %s rows read, %s %%, %s, done at %s', rows_read, rows_expected, percent, pg_size_pretty(bytes_read), eta::time(1))
 		FROM activate.stat_run WHERE name = 'visits' AND rows_read > 0"
 	sleep 0.1
 done | uniq | head -n 5

@@ -31,11 +31,22 @@ typedef struct KeyColumn
 	FmgrInfo	to_jsonb;		/* KEY_OTHER */
 	bool		foreign;		/* ... where a cast of the type's maker may be called */
 	Oid			owner;			/* ... as whom it runs: the sync's; InvalidOid: was dropped */
+	bool		rendering;		/* the caller is that owner, under the settings of SEMANTICS 4 */
 } KeyColumn;
 
 extern void capture_key_init(KeyColumn *column, const char *name, AttrNumber attno, Oid type,
 							 Oid owner, MemoryContext context);
 extern Jsonb *capture_key(KeyColumn *columns, int n, TupleTableSlot *slot, bool *has_null);
+
+/* The same in two steps; values may point into the row.  True: one of them is NULL. */
+extern bool capture_key_values(KeyColumn *columns, int n, TupleTableSlot *slot, JsonbValue *values);
+extern Jsonb *capture_key_of(KeyColumn *columns, int n, JsonbValue *values);
+
+/* hash.c: activate._row_hash() of a row whose columns are those from "first" on (names NULL: under their own names) */
+typedef struct RowHash RowHash;
+
+extern RowHash *capture_hash_prepare(TupleDesc desc, int first, char **names);
+extern int64 capture_hash(RowHash *hash, const Datum *values, const bool *isnull);
 
 /* entry.c: what a trigger must know, read once per session, sync and table */
 typedef struct CaptureEntryKey

@@ -14,6 +14,7 @@
 #include "access/htup_details.h"
 #include "access/transam.h"
 #include "access/tupmacs.h"
+#include "capture/change.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "core/compat.h"
@@ -29,7 +30,8 @@ typedef enum HashKind
 	HASH_VALUE,					/* pass by value */
 	HASH_FIXED,					/* fixed length, by reference */
 	HASH_VARLENA,
-	HASH_TEXT					/* by the output function */
+	HASH_TEXT,					/* by the output function */
+	HASH_NOTHING				/* the column was dropped */
 } HashKind;
 
 typedef struct HashColumn
@@ -40,14 +42,20 @@ typedef struct HashColumn
 	FmgrInfo	output;
 } HashColumn;
 
+struct RowHash
+{
+	int			n;
+	uint64		seed;			/* hash of the names */
+	HashColumn	columns[FLEXIBLE_ARRAY_MEMBER];
+};
+
 /* In fn_extra: one row type after the other, nearly always the same. */
 typedef struct HashPlan
 {
 	Oid			type;
 	int32		typmod;
 	TupleDesc	desc;
-	uint64		seed;			/* hash of the names */
-	HashColumn *columns;
+	RowHash    *hash;
 	Datum	   *values;
 	bool	   *isnull;
 } HashPlan;
@@ -64,24 +72,30 @@ activate_row_hash(PG_FUNCTION_ARGS)
 	HeapTupleHeader row = PG_GETARG_HEAPTUPLEHEADER(0);
 	HashPlan   *plan = hash_plan(fcinfo, row);
 	HeapTupleData tuple;
-	uint64		hash = plan->seed;
 
 	tuple.t_len = HeapTupleHeaderGetDatumLength(row);
 	ItemPointerSetInvalid(&tuple.t_self);
 	tuple.t_tableOid = InvalidOid;
 	tuple.t_data = row;
 	heap_deform_tuple(&tuple, plan->desc, plan->values, plan->isnull);
+	PG_RETURN_INT64(capture_hash(plan->hash, plan->values, plan->isnull));
+}
 
-	for (int i = 0; i < plan->desc->natts; i++)
+int64
+capture_hash(RowHash *it, const Datum *values, const bool *isnull)
+{
+	uint64		hash = it->seed;
+
+	for (int i = 0; i < it->n; i++)
 	{
-		if (TupleDescAttr(plan->desc, i)->attisdropped)
+		if (it->columns[i].kind == HASH_NOTHING)
 			continue;
-		if (plan->isnull[i])
+		if (isnull[i])
 			hash = hash_combine64(hash, NULL_MARK);
 		else
-			hash = hash_datum(&plan->columns[i], plan->values[i], hash);
+			hash = hash_datum(&it->columns[i], values[i], hash);
 	}
-	PG_RETURN_INT64((int64) hash);
+	return (int64) hash;
 }
 
 static HashPlan *
@@ -90,7 +104,6 @@ hash_plan(FunctionCallInfo fcinfo, HeapTupleHeader row)
 	HashPlan   *plan = fcinfo->flinfo->fn_extra;
 	Oid			type = HeapTupleHeaderGetTypeId(row);
 	int32		typmod = HeapTupleHeaderGetTypMod(row);
-	MemoryContext context = fcinfo->flinfo->fn_mcxt;
 	MemoryContext previous;
 	TupleDesc	desc;
 
@@ -98,30 +111,42 @@ hash_plan(FunctionCallInfo fcinfo, HeapTupleHeader row)
 		return plan;
 
 	desc = lookup_rowtype_tupdesc(type, typmod);
-	previous = MemoryContextSwitchTo(context);
+	previous = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 	plan = palloc0(sizeof(HashPlan));
 	plan->type = type;
 	plan->typmod = typmod;
 	plan->desc = CreateTupleDescCopy(desc);
-	plan->columns = palloc0(Max(desc->natts, 1) * sizeof(HashColumn));
 	plan->values = palloc(Max(desc->natts, 1) * sizeof(Datum));
 	plan->isnull = palloc(Max(desc->natts, 1) * sizeof(bool));
+	plan->hash = capture_hash_prepare(plan->desc, 0, NULL);
 	MemoryContextSwitchTo(previous);
 	ReleaseTupleDesc(desc);
-
-	for (int i = 0; i < plan->desc->natts; i++)
-	{
-		Form_pg_attribute attribute = TupleDescAttr(plan->desc, i);
-		const char *name = NameStr(attribute->attname);
-
-		if (attribute->attisdropped)
-			continue;
-		/* with the NUL, so that ("ab", "c") is not ("a", "bc") */
-		plan->seed = hash_bytes_extended((const unsigned char *) name, (int) strlen(name) + 1, plan->seed);
-		hash_column_init(&plan->columns[i], attribute->atttypid, context);
-	}
 	fcinfo->flinfo->fn_extra = plan;
 	return plan;
+}
+
+RowHash *
+capture_hash_prepare(TupleDesc desc, int first, char **names)
+{
+	int			n = desc->natts - first;
+	RowHash    *hash = palloc0(offsetof(RowHash, columns) + n * sizeof(HashColumn));
+
+	hash->n = n;
+	for (int i = 0; i < n; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, first + i);
+		const char *name = names ? names[i] : NameStr(attribute->attname);
+
+		if (attribute->attisdropped)
+		{
+			hash->columns[i].kind = HASH_NOTHING;
+			continue;
+		}
+		/* with the NUL, so that ("ab", "c") is not ("a", "bc") */
+		hash->seed = hash_bytes_extended((const unsigned char *) name, (int) strlen(name) + 1, hash->seed);
+		hash_column_init(&hash->columns[i], attribute->atttypid, CurrentMemoryContext);
+	}
+	return hash;
 }
 
 static void
@@ -213,6 +238,8 @@ hash_datum(HashColumn *column, Datum value, uint64 seed)
 				pfree(text);
 				break;
 			}
+		case HASH_NOTHING:
+			break;
 	}
 	return result;
 }

@@ -78,11 +78,20 @@ capture_key_init(KeyColumn *column, const char *name, AttrNumber attno, Oid type
 Jsonb *
 capture_key(KeyColumn *columns, int n, TupleTableSlot *slot, bool *has_null)
 {
-	JsonbParseState *state = NULL;
-	JsonbValue	value;
+	JsonbValue *values = palloc(n * sizeof(JsonbValue));
+	Jsonb	   *key;
 
-	*has_null = false;
-	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	*has_null = capture_key_values(columns, n, slot, values);
+	key = capture_key_of(columns, n, values);
+	pfree(values);
+	return key;
+}
+
+bool
+capture_key_values(KeyColumn *columns, int n, TupleTableSlot *slot, JsonbValue *values)
+{
+	bool		has_null = false;
+
 	for (int i = 0; i < n; i++)
 	{
 		bool		isnull;
@@ -90,13 +99,23 @@ capture_key(KeyColumn *columns, int n, TupleTableSlot *slot, bool *has_null)
 
 		if (isnull)
 		{
-			*has_null = true;
-			value.type = jbvNull;
+			has_null = true;
+			values[i].type = jbvNull;
 		}
 		else
-			key_value(&columns[i], datum, &value);
-		push_member(&state, &columns[i], &value);
+			key_value(&columns[i], datum, &values[i]);
 	}
+	return has_null;
+}
+
+Jsonb *
+capture_key_of(KeyColumn *columns, int n, JsonbValue *values)
+{
+	JsonbParseState *state = NULL;
+
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 0; i < n; i++)
+		push_member(&state, &columns[i], &values[i]);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
@@ -163,12 +182,17 @@ key_value_other(KeyColumn *column, Datum datum, JsonbValue *value)
 	IdentityScope scope;
 	Jsonb	   *json;
 
-	identity_enter_rendering(&scope);
-	if (OidIsValid(column->owner))
-		SetUserIdAndSecContext(column->owner, scope.sec_context |
-							   SECURITY_RESTRICTED_OPERATION | SECURITY_LOCAL_USERID_CHANGE);
-	json = DatumGetJsonbP(FunctionCall1(&column->to_jsonb, datum));
-	identity_leave(&scope);
+	if (column->rendering)
+		json = DatumGetJsonbP(FunctionCall1(&column->to_jsonb, datum));
+	else
+	{
+		identity_enter_rendering(&scope);
+		if (OidIsValid(column->owner))
+			SetUserIdAndSecContext(column->owner, scope.sec_context |
+								   SECURITY_RESTRICTED_OPERATION | SECURITY_LOCAL_USERID_CHANGE);
+		json = DatumGetJsonbP(FunctionCall1(&column->to_jsonb, datum));
+		identity_leave(&scope);
+	}
 	if (!JsonbExtractScalar(&json->root, value))
 	{
 		value->type = jbvBinary;

@@ -11,7 +11,7 @@
  */
 #include "postgres.h"
 
-#include "capture/change.h"
+#include "capture/plan.h"
 #include "catalog/pg_type.h"
 #include "catalog/progress.h"
 #include "core/errors.h"
@@ -22,57 +22,22 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
-#define PLAN_BATCH	1000
-
 /* Columns of the statement, from 1. */
 enum
 {
 	COL_ACTION = 1, COL_KEY, COL_HASH, COL_N, COL_BODY, COL_MARK, COL_VALUE, COL_PLANNED
 };
 
-/* Rows of a batch that are to be written to one of our tables. */
-typedef struct PlanList
-{
-	const char *sql;			/* $1: the sync, then what its columns hold */
-	int			ncolumns;
-	Oid			types[3];		/* of their elements */
-	int			n;
-	Datum		values[3][PLAN_BATCH];
-} PlanList;
-
-typedef struct CapturePlan
-{
-	const Sync *sync;
-	const RunChunk *chunk;		/* NULL: all of it */
-	RunCounts  *counts;
-	int64		run;
-	bool		released;		/* full => true of a held run: its deletes go, nothing else is repeated */
-	bool		marks;			/* rows are told apart by activate._seen */
-	bool		everything;		/* whatever was sent */
-	bool		unlimited;		/* deletes are allowed */
-	bool		known;			/* options.backfill = false: nothing is sent */
-	bool		totals;			/* seen: they come first */
-	int64		deletes;		/* as planned */
-	bool		holds;			/* and they are too many */
-	char	   *watermark;
-	MemoryContext context;
-	MemoryContext batch;
-	PlanList	rejected;
-	PlanList	forgiven;
-	PlanList	recorded;
-	PlanList	marked;
-	PlanList	pruned;
-} CapturePlan;
-
 static void plan_init(CapturePlan *plan, bool full);
-static char *plan_statement(const CapturePlan *plan, bool full);
-static void plan_read(CapturePlan *plan, const char *statement);
+static char *plan_statement(const CapturePlan *plan);
+static void plan_read(CapturePlan *plan);
 static void plan_row(CapturePlan *plan, HeapTuple row, TupleDesc desc);
 static void plan_total(CapturePlan *plan, char action, HeapTuple row, TupleDesc desc);
+static void plan_counts(CapturePlan *plan, int64 sent, bool still);
+static void plan_rows(CapturePlan *plan, int64 rows);
 static void plan_event(CapturePlan *plan, HeapTuple row, TupleDesc desc);
-static void plan_reject(CapturePlan *plan, char action, HeapTuple row, TupleDesc desc);
+static void plan_reject(CapturePlan *plan, const PlanStep *step);
 static bool plan_holds(const CapturePlan *plan, int64 sent);
-static void plan_write(CapturePlan *plan);
 static void list_init(PlanList *list, const char *sql, int ncolumns, Oid a, Oid b, Oid c);
 static void list_add(PlanList *list, Datum a, Datum b, Datum c);
 static void list_write(const CapturePlan *plan, PlanList *list);
@@ -82,15 +47,14 @@ void
 capture_plan(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCounts *counts)
 {
 	CapturePlan	   *plan = palloc0(sizeof(CapturePlan));
-	char	   *statement;
 
 	plan->sync = sync;
 	plan->run = run;
 	plan->chunk = chunk;
 	plan->counts = counts;
 	plan_init(plan, full);
-	statement = plan_statement(plan, full);
-	plan_read(plan, statement);
+	if (!plan_compare(plan))
+		plan_read(plan);
 	plan_check(plan);
 
 	if (plan->watermark)
@@ -129,15 +93,18 @@ plan_init(CapturePlan *plan, bool full)
 		released = outbox_release(sync->id, plan->run);
 	plan->counts->deleted += released;
 	plan->released = released > 0;
+	plan->asked = full && !plan->released;
 	plan->unlimited = full;
 	plan->marks = sync->mode == SYNC_APPEND || sync->nkeys == 0;
-	plan->everything = (full && !plan->released) || sync->mode == SYNC_REPLACE ||
+	plan->everything = plan->asked || sync->mode == SYNC_REPLACE ||
 		(sync->capture == CAPTURE_FULL && !plan->marks);
+	plan->updates = sync->mode != SYNC_INSERT;
+	plan->removes = sync->mode == SYNC_MIRROR || sync->mode == SYNC_REPLACE;
 }
 
 /* As the extension's owner: our tables are looked at, not the source. */
 static char *
-plan_statement(const CapturePlan *plan, bool full)
+plan_statement(const CapturePlan *plan)
 {
 	const Sync *sync = plan->sync;
 	Oid			types[8] = {INT8OID, TEXTOID, BOOLOID, BOOLOID, BOOLOID, BOOLOID, BOOLOID, TEXTOID};
@@ -147,17 +114,18 @@ plan_statement(const CapturePlan *plan, bool full)
 	values[1] = CStringGetTextDatum(sync_query_needed(sync));
 	values[2] = BoolGetDatum(plan->everything);
 	values[3] = BoolGetDatum(plan->marks);
-	values[4] = BoolGetDatum(sync->mode != SYNC_INSERT);
-	values[5] = BoolGetDatum(sync->mode == SYNC_MIRROR || sync->mode == SYNC_REPLACE);
-	values[6] = BoolGetDatum(full && !plan->released);
+	values[4] = BoolGetDatum(plan->updates);
+	values[5] = BoolGetDatum(plan->removes);
+	values[6] = BoolGetDatum(plan->asked);
 	/* no argument is NULL */
 	values[7] = CStringGetTextDatum(plan->chunk ? plan->chunk->condition : "");
 	return own_text("SELECT activate._plan_sql($1, $2, $3, $4, $5, $6, $7, nullif($8, ''))", 8, types, values);
 }
 
 static void
-plan_read(CapturePlan *plan, const char *statement)
+plan_read(CapturePlan *plan)
 {
+	char	   *statement = plan_statement(plan);
 	IdentityScope scope;
 	Portal		portal;
 
@@ -185,8 +153,6 @@ plan_read(CapturePlan *plan, const char *statement)
 		MemoryContextSwitchTo(previous);
 		plan_write(plan);
 		SPI_freetuptable(rows);
-		progress_update("planning", plan->counts->read,
-						plan->counts->inserted + plan->counts->updated + plan->counts->deleted);
 	}
 	SPI_cursor_close(portal);
 	SPI_finish();
@@ -207,15 +173,13 @@ row_value(HeapTuple row, TupleDesc desc, int column)
 static void
 plan_row(CapturePlan *plan, HeapTuple row, TupleDesc desc)
 {
-	RunCounts  *counts = plan->counts;
-	char		action = *TextDatumGetCString(row_value(row, desc, COL_ACTION));
-	Jsonb	   *key;
+	PlanStep	step = {.action = *TextDatumGetCString(row_value(row, desc, COL_ACTION))};
 
-	switch (action)
+	switch (step.action)
 	{
 		case 'r':
 		case 's':
-			plan_total(plan, action, row, desc);
+			plan_total(plan, step.action, row, desc);
 			return;
 		case 'e':
 			plan_event(plan, row, desc);
@@ -223,38 +187,57 @@ plan_row(CapturePlan *plan, HeapTuple row, TupleDesc desc)
 		case 'p':
 			list_add(&plan->pruned, row_value(row, desc, COL_MARK), 0, 0);
 			return;
+		case 'n':
+		case 'u':
+			step.hash = DatumGetInt64(row_value(row, desc, COL_HASH));
+			step.planned = DatumGetInt64(row_value(row, desc, COL_PLANNED));
+			break;
+		case 'x':
+		case 'y':
+			step.n = DatumGetInt64(row_value(row, desc, COL_N));
+			break;
+	}
+	step.key = DatumGetJsonbP(row_value(row, desc, COL_KEY));
+	plan_step(plan, &step);
+}
+
+void
+plan_step(CapturePlan *plan, const PlanStep *step)
+{
+	RunCounts  *counts = plan->counts;
+
+	switch (step->action)
+	{
 		case 'f':
-			list_add(&plan->forgiven, row_value(row, desc, COL_KEY), 0, 0);
+			list_add(&plan->forgiven, JsonbPGetDatum(step->key), 0, 0);
 			return;
 		case 'x':
 		case 'y':
-			plan_reject(plan, action, row, desc);
+			plan_reject(plan, step);
 			return;
 	}
 
 	if (!plan->totals)
 		elog(ERROR, "a plan does not begin with its totals");
-	key = DatumGetJsonbP(row_value(row, desc, COL_KEY));
-	if (action == 'd')
+	if (step->action == 'd')
 	{
 		counts->deleted++;
 		if (plan->holds)
-			outbox_append_held(plan->sync->id, key, plan->run);
+			outbox_append_held(plan->sync->id, step->key, plan->run);
 		else
-			outbox_append(plan->sync->id, key, OUTBOX_DELETE, NULL, plan->run, plan->unlimited);
+			outbox_append(plan->sync->id, step->key, OUTBOX_DELETE, NULL, plan->run, plan->unlimited);
 		return;
 	}
 	if (plan->known)
 	{
-		list_add(&plan->recorded, row_value(row, desc, COL_KEY), row_value(row, desc, COL_HASH), 0);
+		list_add(&plan->recorded, JsonbPGetDatum(step->key), Int64GetDatum(step->hash), 0);
 		return;
 	}
-	if (action == 'n')
+	if (step->action == 'n')
 		counts->inserted++;
 	else
 		counts->updated++;
-	outbox_append_planned(plan->sync->id, key, plan->run, plan->everything,
-						  DatumGetInt64(row_value(row, desc, COL_PLANNED)));
+	outbox_append_planned(plan->sync->id, step->key, plan->run, plan->everything, step->planned);
 }
 
 static void
@@ -266,22 +249,40 @@ plan_total(CapturePlan *plan, char action, HeapTuple row, TupleDesc desc)
 
 	if (action == 's')
 	{
-		bool		still = !plan->marks && DatumGetInt64(row_value(row, desc, COL_HASH)) > 0;
-
-		plan->holds = plan_holds(plan, n);
-		plan->counts->held = plan->holds || still;
-		plan->totals = true;
+		plan_counts(plan, n, !plan->marks && DatumGetInt64(row_value(row, desc, COL_HASH)) > 0);
 		return;
 	}
-	/* what went ahead is read again with all the rest */
-	if (plan->chunk == NULL && plan->sync->capture != CAPTURE_CURSOR)
-		plan->counts->read = 0;
-	plan->counts->read += n;
+	plan_rows(plan, n);
 	watermark = SPI_getbinval(row, desc, COL_MARK, &isnull);
 	if (!isnull)
 		plan->watermark = MemoryContextStrdup(plan->context, TextDatumGetCString(watermark));
 	if (!plan->marks)
 		plan->deletes = DatumGetInt64(row_value(row, desc, COL_HASH));
+}
+
+void
+plan_totals(CapturePlan *plan, int64 rows, int64 sent, int64 deletes, bool still)
+{
+	plan_rows(plan, rows);
+	plan->deletes = deletes;
+	plan_counts(plan, sent, still);
+}
+
+static void
+plan_rows(CapturePlan *plan, int64 rows)
+{
+	/* what went ahead is read again with all the rest */
+	if (plan->chunk == NULL && plan->sync->capture != CAPTURE_CURSOR)
+		plan->counts->read = 0;
+	plan->counts->read += rows;
+}
+
+static void
+plan_counts(CapturePlan *plan, int64 sent, bool still)
+{
+	plan->holds = plan_holds(plan, sent);
+	plan->counts->held = plan->holds || still;
+	plan->totals = true;
 }
 
 /* Guarantee 8, with the options of the sync; a target that may be newer than we are loses nothing. */
@@ -318,19 +319,17 @@ plan_event(CapturePlan *plan, HeapTuple row, TupleDesc desc)
 }
 
 static void
-plan_reject(CapturePlan *plan, char action, HeapTuple row, TupleDesc desc)
+plan_reject(CapturePlan *plan, const PlanStep *step)
 {
-	Datum		n = row_value(row, desc, COL_N);
-
 	/* found again by the run that this goes ahead of */
 	if (plan->chunk && plan->chunk->ahead)
 		return;
-	plan->counts->rejected += DatumGetInt64(n);
-	list_add(&plan->rejected, row_value(row, desc, COL_KEY),
-			 CStringGetTextDatum(action == 'x' ? "null_key" : "duplicate_key"), n);
+	plan->counts->rejected += step->n;
+	list_add(&plan->rejected, JsonbPGetDatum(step->key),
+			 CStringGetTextDatum(step->action == 'x' ? "null_key" : "duplicate_key"), Int64GetDatum(step->n));
 }
 
-static void
+void
 plan_write(CapturePlan *plan)
 {
 	MemoryContext previous = MemoryContextSwitchTo(plan->batch);
@@ -342,6 +341,8 @@ plan_write(CapturePlan *plan)
 	list_write(plan, &plan->pruned);
 	MemoryContextSwitchTo(previous);
 	MemoryContextReset(plan->batch);
+	progress_update("planning", plan->counts->read,
+					plan->counts->inserted + plan->counts->updated + plan->counts->deleted);
 }
 
 static void

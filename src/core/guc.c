@@ -13,6 +13,7 @@ bool		activate_enabled = true;
 char	   *activate_identity = NULL;
 int			activate_chunk_rows = 500000;
 int			activate_clock_offset = 0;
+bool		activate_comparison = true;
 bool		activate_copy = true;
 bool		activate_first_load = true;
 
@@ -36,6 +37,15 @@ guc_init(void)
 							PGC_SUSET,
 							GUC_UNIT_S | GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE,
 							NULL, NULL, NULL);
+
+	DefineCustomBoolVariable("activate.comparison",
+							 "Lets runs to web APIs compare in memory, for tests.",
+							 NULL,
+							 &activate_comparison,
+							 true,
+							 PGC_SUSET,
+							 GUC_NO_SHOW_ALL | GUC_NOT_IN_SAMPLE,
+							 NULL, NULL, NULL);
 
 	DefineCustomBoolVariable("activate.copy",
 							 "Lets runs into tables read other servers by COPY, for tests.",

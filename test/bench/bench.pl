@@ -9,7 +9,7 @@ use Bench;
 use POSIX qw(strftime uname);
 use PostgreSQL::Test::Utils;
 
-require "./test/bench/figures/$_.pl" for qw(delivery faults writer outbox extract api);
+require "./test/bench/figures/$_.pl" for qw(delivery faults writer outbox extract compare api);
 
 sub first_match
 {
