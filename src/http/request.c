@@ -15,9 +15,6 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
-/* Connections that a session keeps open between its scans. */
-#define HTTP_SESSION_CONNECTIONS	8
-
 /* Longer URLs are read anew each time. */
 #define HTTP_LAST_URL	512
 
@@ -263,11 +260,8 @@ http_request_under_way(const HttpRequest *request)
 void
 http_perform(HttpRequest *request)
 {
-	static HttpPool *pool = NULL;
+	HttpPool   *pool = http_session_pool();
 	bool		finished = false;
-
-	if (pool == NULL)
-		pool = http_pool_create(TopMemoryContext, HTTP_SESSION_CONNECTIONS);
 
 	http_pool_submit(pool, request);
 	while (!finished)
@@ -277,8 +271,19 @@ http_perform(HttpRequest *request)
 		CHECK_FOR_INTERRUPTS();
 		http_pool_turn(pool, -1);
 
-		/* Others in there are left over from a scan that ended by an error. */
+		/* Others in there are streams, which know it by their state, or left over from a scan that ended by an error. */
 		while ((done = http_pool_next(pool)) != NULL)
 			finished |= done == request;
 	}
+}
+
+/* One for the session: its connections stay open between scans. */
+HttpPool *
+http_session_pool(void)
+{
+	static HttpPool *pool = NULL;
+
+	if (pool == NULL)
+		pool = http_pool_create(TopMemoryContext, HTTP_SESSION_CONNECTIONS);
+	return pool;
 }
