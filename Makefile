@@ -3,7 +3,7 @@ EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION).
 
 # The rooms of the house, lowest floor first: a room may use those to its left
 # only (`make floors`); the same order links the objects and concatenates the SQL.
-ROOMS = core quota http catalog template outbox schedule connector receive rest capture load deliver sync observe
+ROOMS = core quota http catalog template outbox schedule connector receive rest file capture load deliver sync observe
 
 # Reading another PostgreSQL by COPY needs libpq as servers of late 2023 ship it; without it there is none.
 PG_CONFIG ?= pg_config
@@ -28,11 +28,18 @@ PG_CPPFLAGS = -Isrc $(LIBPQ:%/libpq-fe.h=-DACTIVATE_LIBPQ -I%) '-DACTIVATE_VERSI
 PG_CFLAGS   = -fvisibility=hidden -std=gnu11 -Wextra -Wno-unused-parameter -Wno-sign-compare $(if $(WERROR),-Werror)
 SHLIB_LINK  = -lcurl -ljson-c $(if $(LIBPQ),-lpq)
 
-# Bodies by gzip (option "compress"), where there are headers of zlib; ZLIB= does without.
+# Bodies (option "compress") and files by gzip, where there are headers of zlib; ZLIB= does without.
 ZLIB ?= $(shell $(CC) -E -include zlib.h -x c /dev/null >/dev/null 2>&1 && echo yes)
 ifneq ($(ZLIB),)
 PG_CPPFLAGS += -DACTIVATE_ZLIB
 SHLIB_LINK  += -lz
+endif
+
+# Files packed by zstd, where there are its headers; ZSTD= does without.
+ZSTD ?= $(shell $(CC) -E -include zstd.h -x c /dev/null >/dev/null 2>&1 && echo yes)
+ifneq ($(ZSTD),)
+PG_CPPFLAGS += -DACTIVATE_ZSTD
+SHLIB_LINK  += -lzstd
 endif
 
 # These bring what they need themselves, from nothing but gcc and make, and

@@ -192,7 +192,7 @@ LANGUAGE sql
 BEGIN ATOMIC
 	DELETE FROM activate.rejection r
 	 USING activate.sync s
-	 WHERE s.id = _plan_begin.sync AND s.capture <> 'cursor' AND r.sync = s.id AND r.code IN ('null_key', 'duplicate_key');
+	 WHERE s.id = _plan_begin.sync AND s.capture <> 'cursor' AND NOT activate._file_ledger(s.id) AND r.sync = s.id AND r.code IN ('null_key', 'duplicate_key');
 	DELETE FROM activate._backfill b WHERE b.sync = _plan_begin.sync;
 	WITH begun AS (
 		INSERT INTO activate._watermark (sync) VALUES (_plan_begin.sync) ON CONFLICT DO NOTHING RETURNING true)
@@ -207,7 +207,7 @@ CREATE FUNCTION activate._plan_reject(sync bigint, keys jsonb[], codes text[], c
 LANGUAGE sql
 BEGIN ATOMIC
 	DELETE FROM activate.rejection r USING activate.sync s, unnest(keys) k(key)
-	 WHERE s.id = _plan_reject.sync AND s.capture = 'cursor'
+	 WHERE s.id = _plan_reject.sync AND (s.capture = 'cursor' OR activate._file_ledger(s.id))
 		AND r.sync = s.id AND r.key = k.key AND r.code IN ('null_key', 'duplicate_key');
 	INSERT INTO activate.rejection (sync, key, op, code, reason)
 	SELECT s.id, u.key, activate._mode_op(s.mode), u.code,

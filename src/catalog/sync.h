@@ -104,6 +104,7 @@ typedef struct RunChunk
 	bool		ahead;			/* new rows only, by key; an ordinary run comes after the last chunk */
 	bool		last;			/* by cursor: there is nothing behind it */
 	Datum		end;			/* text[]: the cursor's value or the key where it ends; not of the last one */
+	struct FileEntry *file;		/* it is this file (file/file.h); NULL: as above */
 } RunChunk;
 
 /* By name or id, in context; NULL if there is none.  Needs a transaction; runs as the extension's owner. */

@@ -16,6 +16,11 @@
 #include "quota/quota.h"
 #include "template/template.h"
 
+/* The foreign data wrapper of web APIs; the connector that has another one (room file), and that. */
+#define CONNECTOR_WRAPPER		"activate"
+#define CONNECTOR_OF_FILES		"file"
+#define CONNECTOR_FILE_WRAPPER	"activate_file"
+
 /* Where the secret goes; from the user mapping's option "secret". */
 typedef struct ConnectorAuth
 {
@@ -31,6 +36,9 @@ typedef struct ConnectorAuth
 	char	   *client_key;
 	char	   *proxy;			/* user:password */
 	List	   *signing;		/* char *: what events pushed to us are signed with */
+	char	   *access_key;		/* of an object store: requests are signed, see file/s3.c; NULL: none */
+	char	   *secret_key;
+	char	   *session_token;	/* NULL: none */
 	const HttpTransport *transport; /* NULL: as usual */
 	List	   *secrets;		/* char *: what no text may show */
 } ConnectorAuth;
@@ -238,6 +246,10 @@ extern List *connector_objects(Oid server, const char *object, MemoryContext con
  * or a member of pg_read_server_files for a secret that names a file.
  */
 extern void connector_check_options(List *options, Oid catalog);
+
+/* Of these, how a server is reached (ca_file, proxy, http_version), and a URL in an option: for other wrappers of ours. */
+extern void connector_check_transport(List *options);
+extern void connector_check_url(const char *url, const char *subject, bool may_have_query);
 
 /* Retry-After of an answer in ms, at most a day; -1 if not told. */
 extern int64 connector_retry_after(const HttpRequest *request);

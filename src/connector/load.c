@@ -240,7 +240,9 @@ connector_server_of(Oid relation)
 	if (!OidIsValid(extension) || get_rel_relkind(relation) != RELKIND_FOREIGN_TABLE)
 		return InvalidOid;
 	server = GetForeignServer(GetForeignServerIdByRelId(relation));
-	if (getExtensionOfObject(ForeignDataWrapperRelationId, server->fdwid) != extension)
+	/* tables of files are ours, too, but nothing of an API */
+	if (getExtensionOfObject(ForeignDataWrapperRelationId, server->fdwid) != extension ||
+		strcmp(GetForeignDataWrapper(server->fdwid)->fdwname, CONNECTOR_WRAPPER) != 0)
 		return InvalidOid;
 	return server->serverid;
 }

@@ -32,7 +32,7 @@
 
 static const char secret_hint[] =
 "Valid secrets are {\"bearer\": \"...\"}, {\"basic\": \"user:password\"}, {\"header\": {\"X-Api-Key\": \"...\"}} and "
-"{\"query\": {\"key\": \"...\"}}, besides them {\"client_cert\": \"PEM\", \"client_key\": \"PEM\"} and "
+"{\"query\": {\"key\": \"...\"}}, for object stores {\"s3\": {\"access_key\": \"...\", \"secret_key\": \"...\"}}, besides them {\"client_cert\": \"PEM\", \"client_key\": \"PEM\"} and "
 "{\"proxy\": \"user:password\"}, and of what receives {\"hmac\": \"...\"}; each value may be {\"file\": \"/path\"}.";
 
 bool
@@ -228,7 +228,7 @@ secret_walk(Jsonb *secret, SecretVisit visit, void *arg)
 			secret_walk_signing(value, visit, arg);
 		else if (strcmp(kind, "bearer") == 0 || secret_is_credentials(kind) || secret_is_pem(kind))
 			visit(kind, kind, value, arg);
-		else if (strcmp(kind, "header") == 0 || strcmp(kind, "query") == 0)
+		else if (strcmp(kind, "header") == 0 || strcmp(kind, "query") == 0 || strcmp(kind, "s3") == 0)
 		{
 			DefinitionMember *named;
 			int			count;
@@ -236,6 +236,9 @@ secret_walk(Jsonb *secret, SecretVisit visit, void *arg)
 			if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data))
 				secret_fail(psprintf("\"%s\" is not an object", kind));
 			named = definition_members(value, &count);
+			if (strcmp(kind, "s3") == 0 &&
+				(!definition_get_in(value, "access_key", &other) || !definition_get_in(value, "secret_key", &other)))
+				secret_fail("\"s3\" needs \"access_key\" and \"secret_key\"");
 			for (int j = 0; j < count; j++)
 				visit(kind, named[j].name, &named[j].value, arg);
 		}
@@ -244,10 +247,20 @@ secret_walk(Jsonb *secret, SecretVisit visit, void *arg)
 	}
 }
 
+/* Where a member of "s3" is kept; NULL: there is none of that name. */
+static char **
+secret_s3_member(ConnectorAuth *auth, const char *name)
+{
+	return strcmp(name, "access_key") == 0 ? &auth->access_key :
+		strcmp(name, "secret_key") == 0 ? &auth->secret_key :
+		strcmp(name, "session_token") == 0 ? &auth->session_token : NULL;
+}
+
 static void
 secret_check_value(const char *kind, const char *name, const JsonbValue *value, void *arg)
 {
 	bool		may_read_files = *(bool *) arg;
+	ConnectorAuth ignored;
 	char	   *path;
 	char	   *text = secret_value(value, kind, name, &path);
 
@@ -257,6 +270,8 @@ secret_check_value(const char *kind, const char *name, const JsonbValue *value, 
 		secret_fail("\"header\" has a member that is no header's name, or one that activate sets itself");
 	if (*name == '\0')
 		secret_fail(psprintf("\"%s\" has a member without a name", kind));
+	if (strcmp(kind, "s3") == 0 && secret_s3_member(&ignored, name) == NULL)
+		secret_fail("\"s3\" has another member than \"access_key\", \"secret_key\" and \"session_token\"");
 	if (text != NULL && secret_is_credentials(kind) && strchr(text, ':') == NULL)
 		secret_fail(psprintf("the value of \"%s\" is not \"user:password\"", kind));
 	if (text != NULL && secret_is_pem(kind))
@@ -385,6 +400,8 @@ secret_load_value(const char *kind, const char *name, const JsonbValue *value, v
 		secret_hide(auth, part + 1);
 	if (strcmp(kind, "proxy") == 0)
 		auth->proxy = text;
+	else if (strcmp(kind, "s3") == 0)
+		*secret_s3_member(auth, name) = text;
 	else if (strcmp(kind, "query") == 0)
 		secret_append(&auth->query_names, &auth->query_values, &auth->nquery, name, text);
 	else if (strcmp(kind, "header") == 0)

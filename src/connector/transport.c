@@ -65,6 +65,19 @@ definition_check_transport(List *options)
 				 errhint("Build activate where the headers of zlib are (on Debian, zlib1g-dev).")));
 }
 
+void
+connector_check_transport(List *options)
+{
+	const char *version = definition_option(options, "http_version");
+
+	if (version != NULL && strcmp(version, "1.1") != 0 && strcmp(version, "2") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				 errmsg("invalid value \"%s\" of option \"%s\"", version, "http_version"),
+				 errhint("Valid values are: %s.", "1.1, 2")));
+	definition_check_transport(options);
+}
+
 /* In the current memory context; NULL: nothing is said. */
 const HttpTransport *
 definition_transport(Oid server, const ConnectorAuth *auth)

@@ -75,6 +75,12 @@ definition_check_url(const char *url, const char *subject, bool may_have_query)
 }
 
 void
+connector_check_url(const char *url, const char *subject, bool may_have_query)
+{
+	definition_check_url(url, subject, may_have_query);
+}
+
+void
 definition_check_url_path(const char *path, const char *subject)
 {
 	url_check_characters(path, subject);

@@ -73,7 +73,7 @@ http_easy_prepare(HttpTransfer *transfer)
 	long		connect_ms = (long) Min(transfer->timeout_ms, INT_MAX - HTTP_CONNECT_SLACK_MS) +
 		HTTP_CONNECT_SLACK_MS;
 
-	transfer->max_body = Min(request->max_body, MaxAllocSize - 1);
+	transfer->max_body = transfer->stream ? MaxAllocSize - 1 : Min(request->max_body, MaxAllocSize - 1);
 	transfer->repeatable = strcmp(request->method, "GET") == 0 ||
 		strcmp(request->method, "HEAD") == 0 ||
 		strcmp(request->method, "OPTIONS") == 0;
@@ -138,6 +138,13 @@ http_on_body(char *data, size_t size, size_t n, void *client)
 	HttpTransfer *transfer = client;
 	size_t		len = size * n;
 
+	if (transfer->stream)
+		transfer->pool->streamed = true;
+	if (transfer->stream && transfer->body.len - transfer->taken >= HTTP_STREAM_AHEAD)
+	{
+		transfer->paused = true;
+		return CURL_WRITEFUNC_PAUSE;
+	}
 	if (len > transfer->max_body - transfer->body.len)
 	{
 		transfer->too_large = true;

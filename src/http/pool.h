@@ -145,6 +145,16 @@ extern bool http_request_finished(const HttpRequest *request);
  */
 extern void http_perform(HttpRequest *request);
 
+/*
+ * The same for an answer of any length: opened when its head is there
+ * (request->status and headers, 0 and "" if it ended before that) and read bit
+ * by bit; 0: the end, of which request->outcome says whether it is the whole.
+ * max_body does not count; the time allowed is that to the next byte.
+ */
+extern void http_stream_open(HttpRequest *request);
+extern size_t http_stream_read(HttpRequest *request, void *buffer, size_t size);
+extern bool http_stream_ended(const HttpRequest *request);	/* outcome is known */
+
 /* First header of that name, palloc'd and trimmed; NULL if absent. */
 extern char *http_answer_header(const HttpRequest *request, const char *name);
 

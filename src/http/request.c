@@ -253,8 +253,8 @@ http_request_under_way(const HttpRequest *request)
 	return request->transfer->sent;
 }
 
-static HttpPool *
-session_pool(void)
+HttpPool *
+http_session_pool(void)
 {
 	static HttpPool *pool = NULL;
 
@@ -266,16 +266,16 @@ session_pool(void)
 void
 http_session_submit(HttpRequest *request)
 {
-	http_pool_submit(session_pool(), request);
+	http_pool_submit(http_session_pool(), request);
 }
 
 /* Whose request has finished is not asked: each scan looks at its own. */
 bool
 http_session_turn(long timeout_ms)
 {
-	bool		latch = http_pool_turn(session_pool(), timeout_ms);
+	bool		latch = http_pool_turn(http_session_pool(), timeout_ms);
 
-	while (http_pool_next(session_pool()) != NULL)
+	while (http_pool_next(http_session_pool()) != NULL)
 		continue;
 	return latch;
 }

@@ -27,6 +27,9 @@
 #define HTTP_MAX_HEADERS	65536	/* bytes of response headers accepted */
 #define HTTP_MAX_REASON		512
 #define HTTP_MAX_BODY		(16 * 1024 * 1024)
+/* Of a session's connections, how many may be streams. */
+#define HTTP_SESSION_STREAMS		6
+#define HTTP_STREAM_AHEAD	(1024 * 1024)	/* of a stream, what may wait for its reader */
 
 /* A growing malloc'd string; data is NULL until something was appended. */
 typedef struct HttpBuffer
@@ -75,6 +78,9 @@ typedef struct HttpTransfer
 	HttpBuffer	body;
 	HttpBuffer	head;
 	size_t		max_body;
+	bool		stream;			/* read while it comes, see stream.c */
+	bool		paused;			/* libcurl holds back what comes next */
+	size_t		taken;			/* of the body, by the reader of a stream */
 	bool		repeatable;		/* libcurl may send it again on a new connection */
 	bool		connecting;		/* the name is resolved, a socket was asked for */
 	bool		again;			/* nothing was sent over the connection that libcurl chose */
@@ -126,6 +132,7 @@ struct HttpPool
 	int			n_done;
 	int64		timer;			/* when libcurl wants to be called; -1: not at all */
 	int64		next_deadline;	/* no active transfer's deadline is earlier */
+	bool		streamed;		/* this turn something came for the reader of a stream */
 	HttpIdle   *idle;			/* handles at rest, at most max_connections */
 	int			n_idle;
 
@@ -187,6 +194,9 @@ extern bool http_pool_give_easy(HttpPool *pool, HttpTransfer *transfer);
 extern void http_pool_take_easy(HttpPool *pool, HttpTransfer *transfer, bool keep);
 extern bool http_pool_detach(HttpPool *pool, HttpTransfer *transfer);
 extern void http_pool_forget(HttpTransfer *transfer);
+
+/* request.c */
+extern HttpPool *http_session_pool(void);
 
 /* turn.c */
 extern int64 http_now(void);

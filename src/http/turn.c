@@ -52,6 +52,7 @@ http_pool_turn(HttpPool *pool, long timeout_ms)
 	int			n_ready = 0;
 	bool		latch = false;
 
+	pool->streamed = false;
 	turn_work(pool, NULL, 0);
 	http_sockets_apply(pool);
 	n_events = WaitEventSetWait(pool->set, turn_wait_ms(pool, timeout_ms),
@@ -246,7 +247,7 @@ turn_wait_ms(HttpPool *pool, long timeout_ms)
 	int64		until = pool->next_deadline;
 	int64		wait_us;
 
-	if (pool->n_done > 0)
+	if (pool->n_done > 0 || pool->streamed)
 		return 0;
 	if (pool->timer >= 0)
 		until = Min(until, pool->timer);

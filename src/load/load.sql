@@ -266,9 +266,12 @@ BEGIN
 	END IF;
 
 	parts := ARRAY[
-		format('raw AS MATERIALIZED (SELECT q.*, row_number() OVER (PARTITION BY q.image) AS copy
+		CASE WHEN missing = 'true' AND NOT cursor
+			-- each row is an event: there is nothing to tell apart
+			THEN format('raw AS MATERIALIZED (SELECT q.* FROM (%s) q WHERE activate._count_row())', query)
+			ELSE format('raw AS MATERIALIZED (SELECT q.*, row_number() OVER (PARTITION BY q.image) AS copy
 				FROM (SELECT q.*, %s AS image FROM (%s) q WHERE %s) q)', identity, query,
-			concat_ws(' AND ', since, 'activate._count_row()')),
+				concat_ws(' AND ', since, 'activate._count_row()')) END,
 		format('here AS MATERIALIZED (SELECT t.image, count(*) AS copies FROM (%s) t GROUP BY 1)', there)];
 	IF replace THEN
 		parts := parts || format('del AS (DELETE FROM %s AS t USING (SELECT u.tableoid, u.ctid, u.image, row_number() OVER (PARTITION BY u.image) AS copy

@@ -18,6 +18,7 @@
 #include "catalog/pg_authid.h"
 #include "catalog/pg_foreign_data_wrapper.h"
 #include "catalog/pg_foreign_server.h"
+#include "catalog/pg_type.h"
 #include "catalog/pg_user_mapping.h"
 #include "commands/defrem.h"
 #include "core/compat.h"
@@ -26,14 +27,13 @@
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "receive/receive.h"
+#include "parser/parse_func.h"
 #include "rest/rest.h"
 #include "tcop/utility.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/syscache.h"
-
-#define TARGET_FDW	"activate"
 
 typedef struct Target
 {
@@ -42,6 +42,7 @@ typedef struct Target
 	Jsonb	   *options;
 	Jsonb	   *secret;			/* NULL: none given */
 	char	   *mapping_for;	/* NULL: the caller */
+	bool		files;			/* no API: of the room "file", to the right of this one */
 	Oid			server;
 	List	   *present;		/* options of the server before this call */
 } Target;
@@ -55,6 +56,7 @@ static void target_check_right(void);
 static void target_check_name(const char *name);
 static void target_server(Target *target);
 static List *target_options(const Target *target);
+static void target_file_tables(const Target *target);
 static void target_mapping(const Target *target);
 
 Datum
@@ -71,6 +73,8 @@ activate_target(PG_FUNCTION_ARGS)
 	before = target_option(target.present, "objects");
 	if (target_receives(&target))
 		receive_declare(target.name);
+	else if (target.files)
+		target_file_tables(&target);
 	else
 		rest_target_tables(target.name, target.server, target.options, target.present != NIL,
 						   before == NULL ? NULL : DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(before))));
@@ -82,6 +86,21 @@ static bool
 target_receives(const Target *target)
 {
 	return strcmp(target->connector, "receive") == 0;
+}
+
+/* Objects of files are kept as their tables alone. */
+static void
+target_file_tables(const Target *target)
+{
+	Oid			types[2] = {TEXTOID, JSONBOID};
+	JsonbValue	objects;
+
+	if (getKeyJsonValueFromContainer(&target->options->root, "objects", strlen("objects"), &objects) == NULL)
+		objects = (JsonbValue) {.type = jbvNull};
+	(void) OidFunctionCall2(LookupFuncName(list_make2(makeString("activate"), makeString("_file_tables")), 2, types, false),
+							CStringGetTextDatum(target->name),
+							JsonbPGetDatum(objects.type == jbvNull ? DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("{}"))) :
+										   JsonbValueToJsonb(&objects)));
 }
 
 /* NULL: not given */
@@ -103,7 +122,7 @@ target_option(List *options, const char *name)
 static void
 target_check_right(void)
 {
-	if (compat_wrapper_aclcheck(get_foreign_data_wrapper_oid(TARGET_FDW, false),
+	if (compat_wrapper_aclcheck(get_foreign_data_wrapper_oid(CONNECTOR_WRAPPER, false),
 								GetUserId(), ACL_USAGE) != ACLCHECK_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
@@ -125,6 +144,7 @@ target_arguments(FunctionCallInfo fcinfo, Target *target)
 	target->secret = PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3);
 
 	target_check_name(target->name);
+	target->files = strcmp(target->connector, CONNECTOR_OF_FILES) == 0;
 	(void) connector_definition(target->connector);
 	if (!JB_ROOT_IS_OBJECT(target->options))
 		ereport(ERROR,
@@ -162,8 +182,9 @@ static void
 target_check_server(const Target *target, const ForeignServer *server)
 {
 	char	   *connector = target_option(server->options, "connector");
+	char	   *wrapper = GetForeignDataWrapper(server->fdwid)->fdwname;
 
-	if (strcmp(GetForeignDataWrapper(server->fdwid)->fdwname, TARGET_FDW) != 0)
+	if (strcmp(wrapper, CONNECTOR_WRAPPER) != 0 && strcmp(wrapper, CONNECTOR_FILE_WRAPPER) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("foreign server \"%s\" exists and is no target of activate", target->name),
@@ -201,12 +222,15 @@ target_server(Target *target)
 		CreateForeignServerStmt *statement = makeNode(CreateForeignServerStmt);
 
 		statement->servername = target->name;
-		statement->fdwname = TARGET_FDW;
+		statement->fdwname = target->files ? CONNECTOR_FILE_WRAPPER : CONNECTOR_WRAPPER;
 		statement->options = lcons(makeDefElem("connector", (Node *) makeString(target->connector), -1),
 								   target_options(target));
 		target->server = CreateForeignServer(statement).objectId;
 	}
 	CommandCounterIncrement();
+
+	if (target->files)
+		return;
 
 	/* By hand a server may name any host, for a dump to be restored; here it is told at once. */
 	server = GetForeignServer(target->server);
@@ -249,7 +273,7 @@ target_options(const Target *target)
 
 		if (token == WJB_KEY)
 			name = pnstrdup(value.val.string.val, value.val.string.len);
-		if (token != WJB_VALUE || strcmp(name, "mapping_for") == 0)
+		if (token != WJB_VALUE || strcmp(name, "mapping_for") == 0 || (target->files && strcmp(name, "objects") == 0))
 			continue;
 		present = target_option(target->present, name) != NULL;
 		text = template_scalar_text(&value);

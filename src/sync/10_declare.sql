@@ -50,6 +50,7 @@ BEGIN ATOMIC
 	DELETE FROM activate._watermark w WHERE w.sync = _forget.sync;
 	DELETE FROM activate._backfill b WHERE b.sync = _forget.sync;
 	DELETE FROM activate._seen e WHERE e.sync = _forget.sync;
+	DELETE FROM activate.file f WHERE f.sync = _forget.sync;
 	DELETE FROM activate._retry r WHERE r.sync = _forget.sync;
 	DELETE FROM activate.rejection r WHERE r.sync = _forget.sync;
 	WITH gone AS (DELETE FROM activate._outbox o WHERE o.sync = _forget.sync RETURNING coalesce(cardinality(o.keys), 1) AS n)

@@ -11,14 +11,14 @@ CREATE FUNCTION activate._export_targets() RETURNS TABLE (server name, part inte
 LANGUAGE sql STABLE
 BEGIN ATOMIC
 	WITH mine AS (
-		SELECT s.oid, s.srvname, s.srvoptions
+		SELECT s.oid, s.srvname, s.srvoptions, w.fdwname
 		  FROM pg_catalog.pg_foreign_server s JOIN pg_catalog.pg_foreign_data_wrapper w ON w.oid = s.srvfdw
-		 WHERE w.fdwname = 'activate' AND pg_catalog.pg_has_role(s.srvowner, 'USAGE')),
+		 WHERE w.fdwname IN ('activate', 'activate_file') AND pg_catalog.pg_has_role(s.srvowner, 'USAGE')),
 	tables AS (
 		SELECT m.srvname, n.nspname, c.oid, c.relname, t.ftoptions
 		  FROM mine m JOIN pg_catalog.pg_foreign_table t ON t.ftserver = m.oid
 		  JOIN pg_catalog.pg_class c ON c.oid = t.ftrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace)
-	SELECT m.srvname, 1, format('CREATE SERVER %I FOREIGN DATA WRAPPER activate%s;', m.srvname,
+	SELECT m.srvname, 1, format('CREATE SERVER %I FOREIGN DATA WRAPPER %I%s;', m.srvname, m.fdwname,
 			activate._options_clause(m.srvoptions))
 	  FROM mine m
 	UNION ALL

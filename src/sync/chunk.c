@@ -15,6 +15,9 @@
  *	 changed meanwhile, what is gone and which keys are useless: chunks save it
  *	 the writing, nothing else.
  *
+ * - file by file, where the source is a table of files whose ledger says which
+ *	 ones are loaded (file/ledger.c).
+ *
  * The end of a chunk must be found without reading all that is left: else it
  * would be read once for each chunk, which for a web API as source would be
  * the whole of its pages.  So a source that cannot be read in that order (by an
@@ -28,12 +31,14 @@
 #include "core/own.h"
 #include "executor/spi.h"
 #include "load/load.h"
+#include "file/file.h"
 #include "nodes/plannodes.h"
 #include "sync/verbs.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/plancache.h"
 
+static RunChunk *next_file(const Sync *sync);
 static bool chunk_possible(const Sync *sync);
 static bool find_end(const Sync *sync, const char *statement, RunChunk *chunk);
 static bool plan_reads_in_order(SPIPlanPtr plan);
@@ -48,6 +53,8 @@ chunk_next(const Sync *sync)
 	char	   *reason;
 	char	   *query;
 
+	if (file_by_ledger(sync))
+		return next_file(sync);
 	if (!chunk_possible(sync) || (query = sync_query(sync, &reason)) == NULL)
 		return NULL;
 	values[1] = CStringGetTextDatum(query);
@@ -66,6 +73,21 @@ chunk_next(const Sync *sync)
 	types[1] = TEXTARRAYOID;
 	values[1] = chunk->end;
 	chunk->condition = own_text("SELECT activate._chunk_condition($1, $2)", 2, types, values);
+	return chunk;
+}
+
+static RunChunk *
+next_file(const Sync *sync)
+{
+	List	   *pending = file_pending(sync, false);
+	RunChunk   *chunk;
+
+	if (pending == NIL)
+		return NULL;
+	chunk = palloc0(sizeof(RunChunk));
+	chunk->condition = "true";
+	chunk->file = linitial(pending);
+	chunk->last = list_length(pending) == 1;
 	return chunk;
 }
 

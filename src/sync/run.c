@@ -22,6 +22,7 @@
 #include "core/compat.h"
 #include "core/guc.h"
 #include "core/own.h"
+#include "file/file.h"
 #include "load/load.h"
 #include "miscadmin.h"
 #include "sync/verbs.h"
@@ -39,6 +40,8 @@ typedef struct RunPart
 	RunCounts	counts;			/* of the whole run */
 } RunPart;
 
+static void run_source(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCounts *counts);
+static void run_files(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCounts *counts);
 static bool is_under_way(const Sync *sync);
 static char *stop_reason(const Sync *sync, int64 run);
 static bool run_attempt(RunPart *part, char **refused);
@@ -92,10 +95,50 @@ run_execute(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCo
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("sync \"%s\" cannot run: %s", sync->name, gone),
 				 errhint("Declare it again by activate_sync().")));
+	if (file_by_ledger(sync))
+		run_files(sync, run, full, chunk, counts);
+	else
+		run_source(sync, run, full, chunk, counts);
+}
+
+static void
+run_source(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCounts *counts)
+{
 	if (sync->kind == SYNC_TO_API)
 		capture_plan(sync, run, full, chunk, counts);
 	else
 		load_run(sync, run, full, chunk, counts);
+}
+
+/*
+ * One file after the other, so that of rows with the same key the later file's
+ * wins.  A file is new, so of events all of it is: none is compared with those
+ * of before.
+ */
+static void
+run_files(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCounts *counts)
+{
+	List	   *pending = chunk && chunk->file ? list_make1(chunk->file) : file_pending(sync, full);
+	ListCell   *cell;
+
+	foreach(cell, pending)
+	{
+		RunChunk	part = {.condition = "true", .file = lfirst(cell)};
+
+		part.last = chunk ? chunk->last : lnext(pending, cell) == NULL;
+		file_begin(sync, run, part.file);
+		PG_TRY();
+		{
+			run_source(sync, run, full || sync->mode == SYNC_APPEND, &part, counts);
+		}
+		PG_CATCH();
+		{
+			file_forget();
+			PG_RE_THROW();
+		}
+		PG_END_TRY();
+		file_end();
+	}
 }
 
 /* A row "running", to be committed before the work; NULL: not now (paused, gone, running already). */
@@ -202,7 +245,7 @@ run_attempt(RunPart *part, char **refused)
 	 * A table's constraint may hold only once all is there: a unique value
 	 * passes from one row to another, a row refers to one of a later chunk.
 	 */
-	if (error && part->chunk && !part->chunk->last &&
+	if (error && part->chunk && !part->chunk->last && part->chunk->file == NULL &&
 		ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION)
 	{
 		FreeErrorData(error);

@@ -9,6 +9,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "core/own.h"
+#include "file/file.h"
 #include "core/shared.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
@@ -22,6 +23,8 @@ static char *kept_search_path(void);
 static bool moved(const Declaration *declaration);
 static void forget(const Sync *old);
 static bool reads_anew(const Sync *old, const Sync *new);
+static bool reads_files_anew(const Sync *old, const Sync *new);
+static bool queries_differ(const Sync *old, const Sync *new);
 
 int64
 declare_store(const Declaration *declaration)
@@ -52,6 +55,8 @@ declare_store(const Declaration *declaration)
 	capture_install(stored);
 	if (declaration->old && reads_anew(declaration->old, stored))
 		verb_count("UPDATE activate._watermark SET value = NULL WHERE sync = $1", id, NULL);
+	if (declaration->old && reads_files_anew(declaration->old, stored))
+		verb_count("DELETE FROM activate.file WHERE sync = $1", id, NULL);
 	sync_changed();
 	return id;
 }
@@ -253,10 +258,6 @@ forget(const Sync *old)
 static bool
 reads_anew(const Sync *old, const Sync *new)
 {
-	char	   *before;
-	char	   *now;
-	char	   *reason;
-
 	if (!old->has_cursor || !new->has_cursor)
 		return false;
 	if (strcmp(old->cursor_type, new->cursor_type) != 0 ||
@@ -264,7 +265,22 @@ reads_anew(const Sync *old, const Sync *new)
 		return true;
 	if (new->mode == SYNC_APPEND || new->nkeys == 0)
 		return false;
-	before = sync_query(old, &reason);
-	now = sync_query(new, &reason);
+	return queries_differ(old, new);
+}
+
+/* The same of files that are loaded. */
+static bool
+reads_files_anew(const Sync *old, const Sync *new)
+{
+	return new->mode != SYNC_APPEND && new->nkeys > 0 && file_by_ledger(new) && queries_differ(old, new);
+}
+
+static bool
+queries_differ(const Sync *old, const Sync *new)
+{
+	char	   *reason;
+	char	   *before = sync_query(old, &reason);
+	char	   *now = sync_query(new, &reason);
+
 	return before == NULL || now == NULL || strcmp(before, now) != 0;
 }

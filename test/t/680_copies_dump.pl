@@ -49,7 +49,7 @@ subtest 'who may dump' => sub {
 	ok(dump_as('postgres', 'all.sql'), 'a superuser');
 	my $all = carried("$dir/all.sql");
 	is(join(' ', sort keys %$all), 'activate._identity activate._outbox activate._paused_target activate._retry activate._seen activate._sent '
-		. 'activate._tick activate._watermark activate.connector activate.rejection activate.sync', 'carries what is not history');
+		. 'activate._tick activate._watermark activate.connector activate.file activate.rejection activate.sync', 'carries what is not history');
 	is(scalar(split /\n/, $all->{'activate._sent'}), 5, 'the rows of everybody');
 
 	my ($out, $err) = run_command([ 'pg_dump', '-f', "$dir/half.sql", '-d', $node->connstr('postgres') . ' user=dba' ]);

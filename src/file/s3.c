@@ -1,0 +1,326 @@
+/*
+ * s3.c
+ *	  Object stores that speak S3: requests signed by AWS Signature Version 4,
+ *	  and which objects there are (ListObjectsV2).
+ *
+ * Buckets are addressed by path, which every such store understands.  The body
+ * of our requests is empty; a key's characters are encoded once, slashes stay.
+ */
+#include "postgres.h"
+
+#include <time.h>
+
+#include "common/cryptohash.h"
+#include "common/hmac.h"
+#include "common/sha2.h"
+#include "core/errors.h"
+#include "file/reader.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#define EMPTY_SHA256 "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+static HttpRequest *signed_request(const FileReader *reader, const char *path, const char *query,
+								   const char *condition, MemoryContext context);
+static void sign(HttpRequest *request, const FileReader *reader, const char *uri, const char *query);
+static char *list_query(const FileTable *table, const char *token);
+static List *read_page(const FileTable *table, const char *xml, List *entries);
+
+/* "s3://bucket/prefix" */
+void
+file_bucket_parse(FileTable *table)
+{
+	const char *bucket = table->url + strlen("s3://");
+	size_t		len = strcspn(bucket, "/");
+	const char *prefix = bucket + len;
+
+	if (len < 3 || len > 63 || strspn(bucket, "abcdefghijklmnopqrstuvwxyz0123456789.-_") != len)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				 errmsg("option \"url\" names no bucket: \"%s\"", table->url),
+				 errhint("Write url 's3://bucket' or url 's3://bucket/prefix'; the store is named by \"endpoint\" and \"region\".")));
+	if (strpbrk(prefix, "?#") != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+				 errmsg("option \"url\" has a query or fragment, but names of objects are appended to it")));
+	table->bucket = pnstrdup(bucket, len);
+	prefix += strspn(prefix, "/");
+	len = strlen(prefix);
+	table->prefix = len == 0 || prefix[len - 1] == '/' ? pstrdup(prefix) : psprintf("%s/", prefix);
+}
+
+static void
+append_encoded(StringInfo out, const char *text, bool slashes)
+{
+	for (const unsigned char *p = (const unsigned char *) text; *p; p++)
+	{
+		if ((*p >= 'A' && *p <= 'Z') || (*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') ||
+			strchr("-._~", *p) != NULL || (slashes && *p == '/'))
+			appendStringInfoChar(out, *p);
+		else
+			appendStringInfo(out, "%%%02X", *p);
+	}
+}
+
+/* Of an object that was listed: s3://bucket/key. */
+HttpRequest *
+file_bucket_request(const FileReader *reader, const char *name, const char *condition, MemoryContext context)
+{
+	StringInfoData path;
+
+	initStringInfo(&path);
+	append_encoded(&path, name + strlen("s3:/"), true);
+	return signed_request(reader, path.data, "", condition, context);
+}
+
+static HttpRequest *
+list_request(const FileReader *reader, const char *what, const char *token, MemoryContext context)
+{
+	return signed_request(reader, psprintf("/%s", reader->table->bucket), list_query(reader->table, token), NULL, context);
+}
+
+/* The beginning of the pattern that is none; the parameters in the order of their names. */
+static char *
+list_query(const FileTable *table, const char *token)
+{
+	size_t		literal = strcspn(table->files, "*?[\\");
+	StringInfoData query;
+
+	initStringInfo(&query);
+	if (token != NULL)
+	{
+		appendStringInfoString(&query, "continuation-token=");
+		append_encoded(&query, token, false);
+		appendStringInfoChar(&query, '&');
+	}
+	appendStringInfoString(&query, "encoding-type=url&list-type=2&prefix=");
+	append_encoded(&query, psprintf("%s%.*s", table->prefix, (int) literal, table->files), false);
+	return query.data;
+}
+
+/* path and query are encoded. */
+static HttpRequest *
+signed_request(const FileReader *reader, const char *path, const char *query, const char *condition, MemoryContext context)
+{
+	const char *endpoint = reader->table->endpoint;
+	size_t		len = strlen(endpoint);
+	const char *base;
+	HttpRequest *request;
+
+	while (len > 0 && endpoint[len - 1] == '/')
+		len--;
+	endpoint = pnstrdup(endpoint, len);
+	base = strchr(strstr(endpoint, "://") + 3, '/');
+	request = file_request(reader, psprintf("%s%s%s%s", endpoint, path, *query ? "?" : "", query), condition, context);
+	if (reader->auth->access_key != NULL)
+		sign(request, reader, psprintf("%s%s", base ? base : "", path), query);
+	return request;
+}
+
+static char *
+hex_of(const uint8 *bytes)
+{
+	char	   *text = palloc(PG_SHA256_DIGEST_LENGTH * 2 + 1);
+
+	text[hex_encode((const char *) bytes, PG_SHA256_DIGEST_LENGTH, text)] = '\0';
+	return text;
+}
+
+static char *
+sha256_of(const char *text)
+{
+	pg_cryptohash_ctx *context = pg_cryptohash_create(PG_SHA256);
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	bool		done = context != NULL && pg_cryptohash_init(context) >= 0 &&
+		pg_cryptohash_update(context, (const uint8 *) text, strlen(text)) >= 0 &&
+		pg_cryptohash_final(context, digest, sizeof(digest)) >= 0;
+
+	if (context != NULL)
+		pg_cryptohash_free(context);
+	if (!done)
+		elog(ERROR, "could not compute a digest");
+	return hex_of(digest);
+}
+
+static void
+hmac_of(const void *key, size_t key_len, const char *text, uint8 *digest)
+{
+	pg_hmac_ctx *context = pg_hmac_create(PG_SHA256);
+	bool		done = context != NULL && pg_hmac_init(context, key, key_len) >= 0 &&
+		pg_hmac_update(context, (const uint8 *) text, strlen(text)) >= 0 &&
+		pg_hmac_final(context, digest, PG_SHA256_DIGEST_LENGTH) >= 0;
+
+	if (context != NULL)
+		pg_hmac_free(context);
+	if (!done)
+		elog(ERROR, "could not compute a signature");
+}
+
+/* As the request has it: a port that goes without saying is left out. */
+static char *
+host_of(const char *url)
+{
+	const char *host = strstr(url, "://") + 3;
+	char	   *text = pnstrdup(host, strcspn(host, "/?"));
+	const char *usual = pg_strncasecmp(url, "https:", 6) == 0 ? ":443" : ":80";
+	size_t		len = strlen(text);
+
+	if (len > strlen(usual) && strcmp(text + len - strlen(usual), usual) == 0)
+		text[len - strlen(usual)] = '\0';
+	return text;
+}
+
+static void
+sign(HttpRequest *request, const FileReader *reader, const char *uri, const char *query)
+{
+	const ConnectorAuth *auth = reader->auth;
+	const char *region = reader->table->region;
+	time_t		now = time(NULL);
+	struct tm	utc;
+	char		stamp[32];
+	char		day[16];
+	uint8		key[PG_SHA256_DIGEST_LENGTH];
+	char	   *scope;
+	char	   *canonical;
+	const char *names = auth->session_token ? "host;x-amz-content-sha256;x-amz-date;x-amz-security-token"
+		: "host;x-amz-content-sha256;x-amz-date";
+	char	   *secret = psprintf("AWS4%s", auth->secret_key);
+
+	gmtime_r(&now, &utc);
+	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &utc);
+	strftime(day, sizeof(day), "%Y%m%d", &utc);
+	scope = psprintf("%s/%s/s3/aws4_request", day, region);
+	canonical = psprintf("GET\n%s\n%s\nhost:%s\nx-amz-content-sha256:%s\nx-amz-date:%s\n%s%s%s\n%s\n%s",
+						 uri, query, host_of(request->url), EMPTY_SHA256, stamp,
+						 auth->session_token ? "x-amz-security-token:" : "",
+						 auth->session_token ? auth->session_token : "", auth->session_token ? "\n" : "",
+						 names, EMPTY_SHA256);
+	hmac_of(secret, strlen(secret), day, key);
+	hmac_of(key, sizeof(key), region, key);
+	hmac_of(key, sizeof(key), "s3", key);
+	hmac_of(key, sizeof(key), "aws4_request", key);
+	hmac_of(key, sizeof(key), psprintf("AWS4-HMAC-SHA256\n%s\n%s\n%s", stamp, scope, sha256_of(canonical)), key);
+
+	http_request_header(request, "x-amz-content-sha256", EMPTY_SHA256);
+	http_request_header(request, "x-amz-date", stamp);
+	if (auth->session_token)
+		http_request_header(request, "x-amz-security-token", auth->session_token);
+	http_request_header(request, "Authorization",
+						psprintf("AWS4-HMAC-SHA256 Credential=%s/%s, SignedHeaders=%s, Signature=%s",
+								 auth->access_key, scope, names, hex_of(key)));
+}
+
+List *
+file_bucket_list(const FileReader *reader)
+{
+	List	   *entries = NIL;
+	char	   *what = psprintf("s3://%s/%s%s", reader->table->bucket, reader->table->prefix, reader->table->files);
+	char	   *token = NULL;
+	char	   *before;
+
+	do
+	{
+		HttpRequest *request = file_perform(reader, list_request, what, token, false, CurrentMemoryContext);
+		const char *more;
+
+		if (strstr(request->answer, "<ListBucketResult") == NULL)
+			ereport(ERROR,
+					(errcode(ERRCODE_ACTIVATE_BAD_ANSWER),
+					 errmsg("could not read file \"%s\": the answer is no list of objects", what),
+					 errhint("Check that \"endpoint\" names an object store that speaks S3.")));
+		entries = read_page(reader->table, request->answer, entries);
+		before = token;
+		token = NULL;
+		if ((more = strstr(request->answer, "<NextContinuationToken>")) != NULL)
+		{
+			more += strlen("<NextContinuationToken>");
+			token = pnstrdup(more, strcspn(more, "<"));
+			/* else there would be no end of it */
+			if (before != NULL && strcmp(before, token) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_ACTIVATE_BAD_ANSWER),
+						 errmsg("could not read file \"%s\": the list of objects goes on where it began", what)));
+		}
+		http_request_free(request);
+	} while (token != NULL);
+	return entries;
+}
+
+/* The text of an element in [from, to), with what XML escapes of ETags taken back; NULL: there is none. */
+static char *
+element(const char *from, const char *to, const char *name)
+{
+	char	   *open = psprintf("<%s>", name);
+	const char *start = strstr(from, open);
+	char	   *text;
+	char	   *quote;
+
+	if (start == NULL || start >= to)
+		return NULL;
+	start += strlen(open);
+	text = pnstrdup(start, strcspn(start, "<"));
+	while ((quote = strstr(text, "&quot;")) != NULL)
+	{
+		*quote = '"';
+		memmove(quote + 1, quote + strlen("&quot;"), strlen(quote + strlen("&quot;")) + 1);
+	}
+	return text;
+}
+
+char *
+file_decode(const char *text, size_t len)
+{
+	char	   *result = palloc(len + 1);
+	size_t		n = 0;
+
+	for (size_t i = 0; i < len; i++)
+	{
+		int			byte;
+
+		if (text[i] == '%' && i + 2 < len && isxdigit((unsigned char) text[i + 1]) && isxdigit((unsigned char) text[i + 2]) &&
+			sscanf(text + i + 1, "%2x", (unsigned int *) &byte) == 1 && byte != 0)
+		{
+			result[n++] = (char) byte;
+			i += 2;
+		}
+		else
+			result[n++] = text[i] == '+' ? ' ' : text[i];
+	}
+	result[n] = '\0';
+	return result;
+}
+
+static List *
+read_page(const FileTable *table, const char *xml, List *entries)
+{
+	const char *from = xml;
+
+	while ((from = strstr(from, "<Contents>")) != NULL)
+	{
+		const char *to = strstr(from, "</Contents>");
+		char	   *key;
+		char	   *size;
+		char	   *modified;
+
+		if (to == NULL)
+			break;
+		key = element(from, to, "Key");
+		size = element(from, to, "Size");
+		modified = element(from, to, "LastModified");
+		if (key != NULL)
+		{
+			key = file_decode(key, strlen(key));
+			if (strncmp(key, table->prefix, strlen(table->prefix)) == 0 &&
+				file_name_matches(table, key + strlen(table->prefix)))
+				entries = lappend(entries, file_entry(psprintf("s3://%s/%s", table->bucket, key),
+													  size ? strtoll(size, NULL, 10) : -1, element(from, to, "ETag"),
+													  modified ? DatumGetTimestampTz(DirectFunctionCall3(
+																	   timestamptz_in, CStringGetDatum(modified),
+																	   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1))) : 0));
+		}
+		from = to;
+	}
+	return entries;
+}
