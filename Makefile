@@ -54,7 +54,7 @@ override CFLAGS += -MMD -MP
 -include $(OBJS:.o=.d)
 else
 check: deps floors
-	@sh test/deps.sh openssl nghttp2-proxy || echo "check: the tests of TLS and HTTP/2 will be skipped"
+	@sh test/deps.sh openssl nghttp2-proxy libzstd-dev || echo "check: the tests of TLS, HTTP/2 and zstd will be skipped"
 	@sh test/deps.sh mariadb-server-core mariadb-client-core libmariadb-dev-compat \
 		postgresql-$$($(PG_CONFIG) --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')-mysql-fdw || echo "check: the tests of MariaDB will be skipped"
 	@REGRESS='$(REGRESS)' ISOLATION='$(ISOLATION_SPECS)' sh test/sandbox.sh sh test/check.sh
