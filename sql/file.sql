@@ -70,6 +70,7 @@ SELECT activate_target('bad', 'file', jsonb_build_object('path', :'dir', 'object
 	"csv": {"files": "bad.csv", "columns": [{"id": "int"}, {"v": "varchar(3)"}]},
 	"named": {"files": "bad.csv", "header": true, "columns": {"id": "int", "v": "text"}},
 	"gz": {"files": "bad.gz", "columns": [{"id": "text"}]},
+	"wide": {"files": "wide.gz", "columns": [{"id": "bigint"}, {"a": "text"}, {"b": "text"}, {"c": "numeric"}]},
 	"json": {"files": "bad.json", "format": "json", "columns": {"id": "int"}},
 	"ndjson": {"files": "bad.json", "format": "ndjson", "columns": {"id": "int"}}}'::jsonb));
 \! cd "$dir" && printf '1,a\n2,"b\nb"\nx,c\n' >bad.csv
@@ -105,6 +106,9 @@ SELECT code, message ~ ', line \d+: ' AS placed FROM failure('SELECT * FROM bad.
 -- two members, as "cat" makes them
 \! cd "$dir" && { seq 1 3 | gzip; seq 4 5 | gzip; } >bad.gz
 SELECT array_agg(id) FROM bad.gz;
+-- many blocks, and rows made between them
+\! cd "$dir" && seq 1 60000 | awk '{ print $1 ",row " $1 ",a text that takes some room in memory while it is read," $1 * 7 }' | gzip >wide.gz
+SELECT count(*), sum(id), max(length(a)), min(b), sum(c) FROM bad.wide;
 \! cd "$dir" && printf '[{"id": 1},\n{"id": "x"}]' >bad.json
 SELECT * FROM failure('SELECT * FROM bad.json');
 \! cd "$dir" && printf '[{"id": 1},\n{"id": 2' >bad.json

@@ -261,7 +261,8 @@ find_packing(FileStream *stream)
 	{
 #ifdef ACTIVATE_ZLIB
 		stream->packing = PACKED_GZIP;
-		stream->zip = palloc0(sizeof(z_stream));
+		/* we are in whatever context the rows are made in */
+		stream->zip = MemoryContextAllocZero(GetMemoryChunkContext(stream), sizeof(z_stream));
 		if (inflateInit2(stream->zip, 15 + 16) != Z_OK)
 			ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory while unpacking a file")));
 		mem_adopt(GetMemoryChunkContext(stream), stream->zip, inflate_done);
