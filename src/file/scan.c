@@ -5,7 +5,6 @@
  */
 #include "postgres.h"
 
-#include "access/sysattr.h"
 #include "access/table.h"
 #include "commands/explain.h"
 #include "core/compat.h"
@@ -18,6 +17,7 @@
 #include "optimizer/pathnode.h"
 #include "optimizer/planmain.h"
 #include "optimizer/restrictinfo.h"
+#include "rest/rest.h"
 #include "utils/memutils.h"
 
 /* Rows of a table where nobody knows. */
@@ -60,24 +60,8 @@ static ForeignScan *
 scan_plan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid,
 		  ForeignPath *best_path, List *tlist, List *scan_clauses, Plan *outer_plan)
 {
-	Bitmapset  *used = NULL;
-	List	   *needed = NIL;
-	Relation	relation = table_open(foreigntableid, NoLock);
-	TupleDesc	desc = RelationGetDescr(relation);
-	ListCell   *cell;
-	bool		whole;
-
-	pull_varattnos((Node *) baserel->reltarget->exprs, baserel->relid, &used);
-	foreach(cell, baserel->baserestrictinfo)
-		pull_varattnos((Node *) lfirst_node(RestrictInfo, cell)->clause, baserel->relid, &used);
-	whole = bms_is_member(InvalidAttrNumber - FirstLowInvalidHeapAttributeNumber, used);
-	for (int i = 0; i < desc->natts; i++)
-		if (!TupleDescAttr(desc, i)->attisdropped &&
-			(whole || bms_is_member(i + 1 - FirstLowInvalidHeapAttributeNumber, used)))
-			needed = lappend_int(needed, i + 1);
-	table_close(relation, NoLock);
 	return make_foreignscan(tlist, extract_actual_clauses(scan_clauses, false), baserel->relid, NIL,
-							list_make1(needed), NIL, NIL, outer_plan);
+							list_make1(rest_scan_needed(baserel, foreigntableid)), NIL, NIL, outer_plan);
 }
 
 static void

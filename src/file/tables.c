@@ -216,27 +216,6 @@ create_clauses(List *columns)
 	return sql.data;
 }
 
-/* Refuses to touch a column that a sync relies on. */
-static void
-check_unused(Oid relation, const char *column)
-{
-	Oid			types[] = {REGCLASSOID, NAMEOID};
-	NameData	name;
-	Datum		values[2];
-	char	   *users;
-
-	namestrcpy(&name, column);
-	values[0] = ObjectIdGetDatum(relation);
-	values[1] = NameGetDatum(&name);
-	users = own_text("SELECT activate._column_users($1, $2)", 2, types, values);
-	if (users != NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-				 errmsg("cannot change or drop column \"%s\" of foreign table \"%s\"", column, rest_table_name(relation)),
-				 errdetail("It may be used by sync %s.", users),
-				 errhint("Keep the column in the object's definition, or declare the sync without it first.")));
-}
-
 /* Columns that stay keep their place; files without a header want new ones last, as they are. */
 static char *
 alter_clauses(Oid relation, List *columns)
@@ -260,7 +239,7 @@ alter_clauses(Oid relation, List *columns)
 				found = lfirst(cell);
 		if (found != NULL && strcmp(found->type, rest_type_text(attribute->atttypid, attribute->atttypmod)) == 0)
 			continue;
-		check_unused(relation, name);
+		rest_check_unused(relation, name, found ? "change the type of" : "drop");
 		appendStringInfo(&sql, found ? "%sALTER COLUMN %s TYPE %s" : "%sDROP COLUMN %s", sql.len > 0 ? ", " : "",
 						 quote_identifier(name), found ? found->type : "");
 	}

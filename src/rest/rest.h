@@ -2,8 +2,9 @@
  * rest.h
  *	  The foreign data wrapper "activate": web APIs as foreign tables.
  *
- * Nothing above this room includes it but through SQL: a sync sees foreign
- * tables.  What is here is shared by the files of the room.
+ * Shared by the files of the room, and with the room of files, whose records and
+ * tables are much the same.  Others know it through SQL only: a sync sees foreign
+ * tables.
  *
  *		option.c	handler and validator
  *		url.c		URLs that an API hands us: resolved, kept on the origin
@@ -34,6 +35,7 @@
 #include "executor/tuptable.h"
 #include "foreign/fdwapi.h"
 #include "nodes/bitmapset.h"
+#include "nodes/pathnodes.h"
 #include "template/seek.h"
 #include "utils/date.h"
 #include "utils/jsonb.h"
@@ -206,6 +208,12 @@ extern void rest_modify_routine(FdwRoutine *routine);
 extern void rest_direct_routine(FdwRoutine *routine);
 extern List *rest_import(ImportForeignSchemaStmt *stmt, Oid server);
 extern char *rest_table_name(Oid relation);	/* schema.name, for messages */
+
+/* Refuses to touch a column that a sync relies on; verb: "drop". */
+extern void rest_check_unused(Oid relation, const char *column, const char *verb);
+
+/* Numbers of the columns that the query of a scan looks at. */
+extern List *rest_scan_needed(RelOptInfo *baserel, Oid foreigntableid);
 
 /* object.c: an object that a server offers as CREATE FOREIGN TABLE */
 extern char *rest_create_table(const char *schema, const ConnectorObject *object, const char *server);

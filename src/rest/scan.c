@@ -69,9 +69,8 @@ scan_paths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid)
 			 compat_create_foreignscan_path(root, baserel, baserel->rows, startup, total));
 }
 
-/* Attribute numbers that the query looks at. */
-static List *
-scan_needed(RelOptInfo *baserel, Oid foreigntableid)
+List *
+rest_scan_needed(RelOptInfo *baserel, Oid foreigntableid)
 {
 	Bitmapset  *used = NULL;
 	List	   *needed = NIL;
@@ -103,7 +102,7 @@ scan_plan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid,
 {
 	/* Conditions are checked here: an API may read them in another way. */
 	return make_foreignscan(tlist, extract_actual_clauses(scan_clauses, false),
-							baserel->relid, NIL, list_make1(scan_needed(baserel, foreigntableid)),
+							baserel->relid, NIL, list_make1(rest_scan_needed(baserel, foreigntableid)),
 							NIL, NIL, outer_plan);
 }
 

@@ -30,9 +30,8 @@ tables_execute(const char *sql)
 	SPI_finish();
 }
 
-/* Refuses to touch a column that a sync relies on. */
-static void
-tables_check_unused(Oid relation, const char *column, const char *verb)
+void
+rest_check_unused(Oid relation, const char *column, const char *verb)
 {
 	Oid			types[] = {REGCLASSOID, NAMEOID};
 	NameData	name;
@@ -86,14 +85,14 @@ tables_changed_columns(Oid relation, const ConnectorObject *object)
 		column = tables_find_column(object, name);
 		if (column == NULL)
 		{
-			tables_check_unused(relation, name, "drop");
+			rest_check_unused(relation, name, "drop");
 			clauses = lappend(clauses, psprintf("DROP COLUMN %s", quote_identifier(name)));
 			continue;
 		}
 		rest_object_type(object, column, &type, &typmod);
 		if (type != attribute->atttypid || typmod != attribute->atttypmod)
 		{
-			tables_check_unused(relation, name, "change the type of");
+			rest_check_unused(relation, name, "change the type of");
 			clauses = lappend(clauses, psprintf("ALTER COLUMN %s TYPE %s", quote_identifier(name),
 												rest_type_text(type, typmod)));
 		}
