@@ -124,6 +124,24 @@ SELECT * FROM failure('SELECT * FROM bad.ndjson');
 \! cd "$dir" && printf '[1]' >bad.json
 SELECT * FROM failure('SELECT * FROM bad.ndjson');
 
+-- a NUL, and much behind it
+\! cd "$dir" && { printf '{"a":"\000'; head -c 300000 /dev/zero | tr '\000' x; } >bad.json
+SELECT code, regexp_replace(message, ' at byte.*', '') AS message FROM failure('SELECT * FROM bad.ndjson');
+-- the mark that ends what COPY has written; more behind it
+\! cd "$dir" && printf '1,a\n2,b\n\\.\n' >bad.csv
+SELECT * FROM bad.csv;
+\! cd "$dir" && printf '1,a\n\\.\n2,b\n' >bad.csv
+SELECT code, message FROM failure('SELECT * FROM bad.csv');
+-- a cursor that has begun to read in a subtransaction that is taken back
+\! cd "$dir" && seq -f '%g,v' 1 20000 >bad.csv
+BEGIN;
+DECLARE c CURSOR FOR SELECT * FROM bad.csv;
+SAVEPOINT s;
+FETCH c;
+ROLLBACK TO s;
+MOVE FORWARD 19998 IN c;
+FETCH c;
+ROLLBACK;
 -- a file that is written while it is read, or replaced since it was listed: no half, and no other
 \! cd "$dir" && seq -f '%g,v' 1 20000 >bad.csv
 BEGIN;
@@ -141,6 +159,8 @@ FETCH c;
 SELECT code, message FROM failure('MOVE ALL c');
 ROLLBACK;
 
+-- Whoever asks: a relation of another kind.
+SELECT code, regexp_replace(message, '\d+', 'N') AS message FROM failure($$SELECT activate._file_check('pg_class')$$);
 -- What is no file; where one may look.
 \! cd "$dir" && rm bad.csv && ln -s /etc/passwd bad.csv
 SELECT code, message FROM failure('SELECT * FROM bad.csv');
@@ -237,6 +257,14 @@ RESET client_min_messages;
 SELECT * FROM ledger('orders');
 SELECT * FROM ledger('events');
 SELECT * FROM run('events');
+-- no run of files within another
+CREATE FUNCTION run_events() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM activate_run(''events''); RETURN NULL; END';
+CREATE TRIGGER run_events AFTER INSERT ON orders FOR EACH STATEMENT EXECUTE FUNCTION run_events();
+\! cd "$dir" && printf 'id,v\n9,i\n' >o-7.csv
+SELECT code, message, hint FROM failure($$SELECT activate_run('orders')$$);
+DROP TRIGGER run_events ON orders;
+DROP FUNCTION run_events();
+\! cd "$dir" && rm o-7.csv
 -- full: all of them
 SELECT * FROM run('orders', true);
 -- what is younger than "settle" is not there yet

@@ -108,6 +108,24 @@ SELECT run('h', 24) AS swept;
 SELECT id, valid_to IS NULL AS open FROM h_copy WHERE id IN (4, 17, 18) ORDER BY id;
 SELECT swept_at > now() + interval '23 hours' AS swept_at FROM activate._watermark w JOIN activate.sync s ON s.id = w.sync WHERE s.name = 'h';
 
+-- what a trigger has queued before the declaration by cursor
+CREATE TABLE queued (id int PRIMARY KEY, v text, rev int, deleted_at date);
+INSERT INTO queued SELECT i, 'v', i FROM generate_series(1, 40) i;
+CREATE FUNCTION declare(capture text, options jsonb) RETURNS boolean LANGUAGE sql AS
+	$$SELECT activate_sync('q', 'queued', 'q_copy', key => 'id', map => '{"id": "id", "v": "v"}', mode => 'mirror', capture => capture, options => options) > 0$$;
+SELECT declare('cursor', '{"cursor": "rev", "deleted": "deleted_at IS NOT NULL"}');
+SELECT run('q');
+SELECT declare('trigger', '{"deleted": "deleted_at IS NOT NULL"}'), activate_pause('q');
+UPDATE queued SET deleted_at = '2026-05-01' WHERE id = 3;
+DELETE FROM queued WHERE id = 4;
+UPDATE queued SET v = 'new' WHERE id = 5;
+SELECT declare('cursor', '{"cursor": "rev", "deleted": "deleted_at IS NOT NULL"}');
+SELECT run('q');
+SELECT count(*), count(*) FILTER (WHERE id IN (3, 4)) AS gone, count(*) FILTER (WHERE v = 'new') AS changed FROM q_copy;
+DROP FUNCTION declare(text, jsonb);
+-- an interval of many words is no cron expression
+SELECT activate._sweep_is_cron('1 day 2 hours 30 minutes'), activate._sweep_is_cron('0 3 * * mon');
+
 -- what is refused
 SELECT o, f.code, f.message, f.hint FROM unnest(ARRAY['{"cursor": "rev"}', '{"cursor": "rev", "sweep": "often"}', '{"cursor": "rev", "sweep": "-1 day"}', '{"cursor": "rev", "sweep": "0 25 * * *"}', '{"cursor": "rev", "sweep": "@reboot"}',
 	'{"cursor": "rev", "sweep": 5}', '{"cursor": "rev", "deleted": "nothing"}', '{"cursor": "rev", "deleted": "id"}', '{"cursor": "rev", "deleted": ""}']) o,
@@ -118,6 +136,6 @@ SELECT activate_target('sweep_hook', 'webhook', '{"url": "http://127.0.0.1:9/"}'
 SELECT f.* FROM failure($$SELECT activate_sync('x', 'item', 'sweep_hook.change', mode => 'mirror', capture => 'cursor', options => '{"cursor": "rev", "sweep": "1 day"}')$$) f \gx
 
 SET client_min_messages = error;
-SELECT count(activate_drop(name)) FROM activate.sync WHERE name IN ('c', 'log', 'diff', 'kept', 'i', 'h');
+SELECT count(activate_drop(name)) FROM activate.sync WHERE name IN ('c', 'log', 'diff', 'kept', 'i', 'h', 'q');
 DROP SERVER sweep_hook CASCADE;
 DROP SCHEMA sweep_test, sweep_hook CASCADE;

@@ -60,7 +60,7 @@ for dir in bindir pkglibdir sharedir; do
 	mkdir -p "$(dirname "$root$path")"
 	cp -a "$path" "$(dirname "$root$path")/"
 done
-for dir in pkgincludedir includedir-server; do
+for dir in includedir pkgincludedir includedir-server; do
 	path=$("$pg_config" --$dir)
 	[ -e "$root$path" ] && continue
 	mkdir -p "$(dirname "$root$path")"

@@ -22,16 +22,15 @@
 #include "core/guc.h"
 #include "core/table.h"
 #include "miscadmin.h"
-#include "nodes/plannodes.h"
 #include "outbox/outbox.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/plancache.h"
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
 #define ROWS_BETWEEN	10000
-#define SENT_KEY		7		/* column of activate._sent */
+#define SENT_KEY		7		/* column of activate._sent, of so many */
+#define SENT_COLUMNS	9
 
 /* Columns of what is written down. */
 enum
@@ -71,7 +70,6 @@ typedef struct Comparison
 
 static bool is_possible(const CapturePlan *plan);
 static bool read_source(Comparison *it);
-static bool fits(SPIPlanPtr plan, const Known *known);
 static void start_up(DestReceiver *self, int operation, TupleDesc desc);
 static bool receive(TupleTableSlot *slot, DestReceiver *self);
 static void nothing(DestReceiver *self);
@@ -138,26 +136,13 @@ read_source(Comparison *it)
 	plan = SPI_prepare(sync_query_needed(it->plan->sync), 0, NULL);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare the query of sync \"%s\": %s", it->plan->sync->name, SPI_result_code_string(SPI_result));
-	it->full = !fits(plan, it->known);
+	/* else that there is no room is noticed late, and all is read again */
+	it->full = !known_room_for(it->known, known_planned_rows(plan));
 	if (!it->full && SPI_execute_plan_extended(plan, &options) < 0)
 		elog(ERROR, "could not execute the query of sync \"%s\"", it->plan->sync->name);
 	take_rows(it);
 	SPI_finish();
 	return !it->full;
-}
-
-/* Is there room for as many as are expected?  Else that they have none is noticed late, and all is read again. */
-static bool
-fits(SPIPlanPtr plan, const Known *known)
-{
-	CachedPlan *cached = SPI_plan_get_cached_plan(plan);
-	bool		result;
-
-	if (cached == NULL)
-		return false;
-	result = linitial_node(PlannedStmt, cached->stmt_list)->planTree->plan_rows * sizeof(KnownKey) < (double) known->limit;
-	ReleaseCachedPlan(cached, NULL);	/* the plan is not saved: no resource owner counts it */
-	return result;
 }
 
 static void
@@ -252,7 +237,10 @@ take_row(Comparison *it, const SourceRow *row)
 	if (key == NULL)
 		it->full = true;
 	else if (row->has_null || (key->flags & KNOWN_SEEN))
+	{
 		note_useless(it, key, row);
+		it->full = known_is_full(it->known);
+	}
 	else
 	{
 		key->flags |= KNOWN_SEEN;
@@ -352,6 +340,9 @@ take_steps(Comparison *it)
 	{
 		PlanStep	step = {0};
 		KeyHash		hash;
+		MemoryContext previous;
+
+		CHECK_FOR_INTERRUPTS();
 
 		slot_getallattrs(row);
 		hash.a = DatumGetUInt64(row->tts_values[FOUND_A]);
@@ -359,13 +350,15 @@ take_steps(Comparison *it)
 		if (known_find(it->known, hash)->flags & KNOWN_USELESS)
 			continue;
 		step.action = DatumGetChar(row->tts_values[FOUND_ACTION]);
+		previous = MemoryContextSwitchTo(it->plan->batch);
 		step.key = (Jsonb *) PG_DETOAST_DATUM_COPY(row->tts_values[FOUND_KEY]);
+		MemoryContextSwitchTo(previous);
 		step.hash = step.planned = DatumGetInt64(row->tts_values[FOUND_CONTENT]);
 		take_step(it, &step);
 	}
 	ExecDropSingleTupleTableSlot(row);
 
-	own_table_open(&it->sent, "_sent", "_sent_pkey", 0, AccessShareLock);
+	own_table_open(&it->sent, "_sent", "_sent_pkey", SENT_COLUMNS, AccessShareLock);
 	known_each(it->known, step_of_key, it);
 	own_table_close(&it->sent);
 	plan_write(it->plan);
@@ -374,8 +367,10 @@ take_steps(Comparison *it)
 static void
 take_step(Comparison *it, const PlanStep *step)
 {
-	CHECK_FOR_INTERRUPTS();
+	MemoryContext previous = MemoryContextSwitchTo(it->plan->batch);
+
 	plan_step(it->plan, step);
+	MemoryContextSwitchTo(previous);
 	if (++it->steps % PLAN_BATCH == 0)
 		plan_write(it->plan);
 }

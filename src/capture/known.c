@@ -142,17 +142,38 @@ read_rows(Known *known, const char *sql, TakeRow take, bool forced)
 	return !reading.full;
 }
 
+double
+known_planned_rows(SPIPlanPtr plan)
+{
+	CachedPlan *cached = SPI_plan_get_cached_plan(plan);
+	double		rows = cached ? linitial_node(PlannedStmt, cached->stmt_list)->planTree->plan_rows : MAX_KEYS;
+
+	if (cached)
+		ReleaseCachedPlan(cached, NULL);	/* no resource owner counts it */
+	return rows;
+}
+
+/* With an index of them, at most half full. */
+bool
+known_room_for(const Known *known, double rows)
+{
+	return rows < MAX_KEYS && rows * (sizeof(KnownKey) + 4 * sizeof(KnownSlot)) <= known->limit;
+}
+
+/* What is noted of keys comes on top. */
+bool
+known_is_full(const Known *known)
+{
+	return MemoryContextMemAllocated(known->context, true) > known->limit;
+}
+
 /* For as many keys as are expected. */
 static bool
 make_room(Known *known, SPIPlanPtr plan)
 {
-	CachedPlan *cached = SPI_plan_get_cached_plan(plan);
-	double		rows = cached ? linitial_node(PlannedStmt, cached->stmt_list)->planTree->plan_rows : 0;
+	double		rows = Max(known_planned_rows(plan) * 1.1, 1024);
 
-	if (cached)
-		ReleaseCachedPlan(cached, NULL);	/* the plan is not saved: no resource owner counts it */
-	rows = Max(rows * 1.1, 1024);
-	if (rows > MAX_KEYS || rows * sizeof(KnownKey) > known->limit)
+	if (!known_room_for(known, rows))
 		return false;
 	known->room = (uint32) rows;
 	known->keys = MemoryContextAllocHuge(known->context, known->room * sizeof(KnownKey));
@@ -225,7 +246,7 @@ receive(TupleTableSlot *row, DestReceiver *self)
 	key = known_key(known, known_hash_of(known, json));
 	if (key)
 		reading->take(known, key, row, json, reading->forced);
-	reading->full = key == NULL;
+	reading->full = key == NULL || known_is_full(known);
 	MemoryContextSwitchTo(previous);
 	MemoryContextReset(known->row);
 	return !reading->full;
@@ -432,6 +453,7 @@ known_each(Known *known, void (*visit) (KnownKey *key, const KeyNote *note, void
 	{
 		KnownKey   *key = &known->keys[i];
 
+		CHECK_FOR_INTERRUPTS();
 		visit(key, (key->flags & KNOWN_NOTED) ? notes_lookup(known->notes, key->hash) : NULL, arg);
 	}
 }

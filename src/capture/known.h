@@ -16,6 +16,7 @@
 #define ACTIVATE_CAPTURE_KNOWN_H
 
 #include "capture/change.h"
+#include "executor/spi.h"
 #include "storage/itemptr.h"
 #include "utils/snapshot.h"
 
@@ -100,6 +101,11 @@ typedef struct Known
 
 extern Known *known_create(const Sync *sync);
 extern void known_free(Known *known);
+
+/* Rows that a plan, which is not saved, is thought to give; whether there is room for so many keys; whether it is used up. */
+extern double known_planned_rows(SPIPlanPtr plan);
+extern bool known_room_for(const Known *known, double rows);
+extern bool known_is_full(const Known *known);
 
 /*
  * All that our tables say of the sync's keys, as of the active snapshot.

@@ -238,13 +238,23 @@ sync_next(DeliverSync *sync, TimestampTz now, TimestampTz *next)
 		target_next(sync, now, next);
 }
 
-/* When the oldest call in flight makes room. */
+/* When one of the calls in flight makes room: the oldest at last, one whose target is silent before. */
 static TimestampTz
-call_leaves(TimestampTz now)
+call_leaves(void)
 {
-	const DeliverCall *call = dlist_head_element(DeliverCall, node, &engine->young);
+	TimestampTz first = dlist_head_element(DeliverCall, node, &engine->young)->sent_at + DELIVER_STALL_US;
+	dlist_iter	iter;
 
-	return call->sent_at + (engine->nactive > 1 && now < call->sent_at + DELIVER_LATE_US ? DELIVER_LATE_US : DELIVER_STALL_US);
+	dlist_foreach(iter, &engine->young)
+	{
+		const DeliverCall *call = dlist_container(DeliverCall, node, iter.cur);
+
+		if (engine->nactive <= 1 || call->sent_at + DELIVER_LATE_US >= first)
+			break;
+		if (call->target->heard_at <= call->sent_at)
+			return call->sent_at + DELIVER_LATE_US;
+	}
+	return first;
 }
 
 /* Milliseconds until something is to be done that nobody wakes us for. */
@@ -267,8 +277,8 @@ time_to_wait(TimestampTz now)
 		earlier(&next, engine->unflushed_since + DELIVER_DISK_US);
 
 	/* connections that will be free by being stalled matter only to who waits for one */
-	if (engine->nyoung >= deliver_connections)
-		earlier(&next, call_leaves(now));
+	if (engine->nyoung >= deliver_connections && engine->nstalled < deliver_stalled_connections)
+		earlier(&next, call_leaves());
 	if (next <= now)
 		return 0;
 	return (long) Min((next - now + 999) / 1000, 60000);

@@ -42,6 +42,8 @@ take_error(DeliverError *error, MemoryContext context)
 void
 deliver_commit_surely(void)
 {
+	/* a transaction without a number would wait for nothing, not even for what a sequence has logged for others */
+	(void) GetTopTransactionId();
 	ForceSyncCommit();
 	if (!deliver_asked_to_stop())
 		(void) set_config_option("synchronous_commit", "on", PGC_SUSET, PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);

@@ -167,7 +167,8 @@ csv_record(FileRows *rows, char ***fields, int *n)
 	}
 
 	/* COPY takes "\." for the end of its data; files go on */
-	if (csv->copy->raw_buf_len > csv->copy->raw_buf_index || !csv->copy->raw_reached_eof ||
+	if (csv->copy->raw_buf_len > (csv->copy->raw_buf == csv->copy->input_buf ? csv->copy->input_buf_index : csv->copy->raw_buf_index) ||
+		csv->copy->input_buf_len > csv->copy->input_buf_index ||
 		file_stream_read(rows->stream, &byte, 1) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_BAD_COPY_FILE_FORMAT),

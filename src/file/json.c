@@ -277,7 +277,8 @@ static void
 json_convert(FileRows *rows, const char *text, size_t len, Datum *values, bool *nulls)
 {
 	Json	   *json = rows->state;
-	char	   *copy = pnstrdup(text, len);
+	/* a NUL in it is for the verification to find */
+	char	   *copy = memcpy(palloc0(len + 1), text, len);
 	int			valid = pg_encoding_verifymbstr(PG_UTF8, copy, (int) len);
 	SeekText	scan;
 	SeekValue  *values_found;

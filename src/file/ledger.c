@@ -135,6 +135,11 @@ pass_over(const Sync *sync, FileEntry *entry)
 void
 file_begin(const Sync *sync, int64 run, FileEntry *entry)
 {
+	if (running.sync != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("files of sync \"%s\" cannot be loaded while those of sync \"%s\" are", sync->name, running.sync->name),
+				 errhint("Let it run by a schedule instead of a trigger, for example 'after %s'.", running.sync->name)));
 	entry->rows = -1;
 	running.sync = sync;
 	running.run = run;

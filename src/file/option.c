@@ -30,6 +30,9 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+/* An interval of files is no longer. */
+#define MOST_DAYS	INT64CONST(36500)
+
 static const char *const options_server[] = {
 	"connector", "path", "url", "endpoint", "region", "settle", "ca_file", "proxy", "http_version", NULL
 };
@@ -81,10 +84,19 @@ activate_file_validator(PG_FUNCTION_ARGS)
 Datum
 activate_file_check(PG_FUNCTION_ARGS)
 {
-	FileTable  *table = file_table_load(PG_GETARG_OID(0), CurrentMemoryContext);
-	ConnectorAuth *auth = connector_auth(table->server, GetUserId(), CurrentMemoryContext);
-	const char *proxy = auth->transport ? auth->transport->proxy : NULL;
+	FileTable  *table;
+	ConnectorAuth *auth;
+	const char *proxy;
 
+	/* anybody may call it */
+	if (!file_is_table(PG_GETARG_OID(0)))
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("relation %u is no table of files", PG_GETARG_OID(0)),
+				 errhint("Tables of files are foreign tables of the wrapper \"activate_file\".")));
+	table = file_table_load(PG_GETARG_OID(0), CurrentMemoryContext);
+	auth = connector_auth(table->server, GetUserId(), CurrentMemoryContext);
+	proxy = auth->transport ? auth->transport->proxy : NULL;
 	if (table->place == FILE_AT_URL)
 		http_check_url(table->url, proxy);
 	else if (table->place == FILE_IN_BUCKET)
@@ -163,7 +175,11 @@ interval_us(const char *text)
 	Interval   *interval = DatumGetIntervalP(DirectFunctionCall3(interval_in, CStringGetDatum(text),
 																 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
 
-	return interval->time + (interval->day + interval->month * INT64CONST(30)) * USECS_PER_DAY;
+	int64		days = interval->day + interval->month * INT64CONST(30);
+
+	if (Abs(days) > MOST_DAYS || Abs(interval->time) > MOST_DAYS * USECS_PER_DAY)
+		option_fail("settle", text, "intervals of up to a hundred years");
+	return interval->time + days * USECS_PER_DAY;
 }
 
 static void

@@ -261,10 +261,13 @@ element(const char *from, const char *to, const char *name)
 		return NULL;
 	start += strlen(open);
 	text = pnstrdup(start, strcspn(start, "<"));
-	while ((quote = strstr(text, "&quot;")) != NULL)
+	/* of a quotation mark both forms are in use */
+	while ((quote = strstr(text, "&quot;")) != NULL || (quote = strstr(text, "&#34;")) != NULL)
 	{
+		size_t		len = strcspn(quote, ";") + 1;
+
 		*quote = '"';
-		memmove(quote + 1, quote + strlen("&quot;"), strlen(quote + strlen("&quot;")) + 1);
+		memmove(quote + 1, quote + len, strlen(quote + len) + 1);
 	}
 	return text;
 }

@@ -32,10 +32,12 @@ typedef enum Packing
 	PACKED_UNKNOWN, PACKED_NOT, PACKED_GZIP, PACKED_ZSTD
 } Packing;
 
+#define NO_FILE			(-1)
+
 struct FileStream
 {
 	const FileReader *reader;
-	int			fd;				/* -1: none */
+	int			fd;				/* or NO_FILE */
 	HttpRequest *request;		/* NULL: none */
 	const FileEntry *entry;		/* as it was listed */
 	int64		raw;			/* bytes read so far, as they are stored */
@@ -55,6 +57,7 @@ struct FileStream
 };
 
 static void open_path(FileStream *stream, const FileEntry *entry);
+static void close_path(void *arg);
 static bool refill(FileStream *stream);
 static void find_packing(FileStream *stream);
 static int	read_packed(FileStream *stream, char *buffer, int size);
@@ -68,7 +71,7 @@ file_stream_open(const FileReader *reader, const FileEntry *entry, MemoryContext
 	const char *condition = NULL;
 
 	stream->reader = reader;
-	stream->fd = -1;
+	stream->fd = NO_FILE;
 	stream->entry = entry;
 	stream->block = palloc(FILE_BLOCK);
 	/* weak ones match nothing by the rules of If-Match, a time is none */
@@ -89,17 +92,32 @@ is_as_listed(const struct stat *st, const FileEntry *entry)
 	return st->st_size == entry->size && entry->version != NULL && strcmp(file_version_of(st), entry->version) == 0;
 }
 
-/* What is opened is looked at once more: it may be another than was listed.  A pipe must not make us wait. */
+/*
+ * What is opened is looked at once more: it may be another than was listed.  A
+ * pipe must not make us wait.  It is no transient file of fd.c, which would be
+ * closed with the subtransaction that has read the first row of a cursor.
+ */
 static void
 open_path(FileStream *stream, const FileEntry *entry)
 {
 	struct stat st;
 
-	stream->fd = OpenTransientFile(entry->name, O_RDONLY | PG_BINARY | O_NOFOLLOW | O_NONBLOCK);
+	mem_adopt(CurrentMemoryContext, stream, close_path);
+	if (!AcquireExternalFD())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("could not read file \"%s\": too many files are open", entry->name)));
+	stream->fd = BasicOpenFile(entry->name, O_RDONLY | PG_BINARY | O_NOFOLLOW | O_NONBLOCK);
 	if (stream->fd < 0)
+	{
+		int			error = errno;
+
+		ReleaseExternalFD();
+		errno = error;
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not read file \"%s\": %m", entry->name)));
+	}
 	if (fstat(stream->fd, &st) != 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
@@ -115,14 +133,25 @@ open_path(FileStream *stream, const FileEntry *entry)
 				 errhint("Files that are still being written: let them come under another name first, or set the option \"settle\".")));
 }
 
+/* Also with the context, when an error has left it open. */
+static void
+close_path(void *arg)
+{
+	FileStream *stream = arg;
+
+	if (stream->fd < 0)
+		return;
+	close(stream->fd);
+	stream->fd = NO_FILE;
+	ReleaseExternalFD();
+}
+
 void
 file_stream_close(FileStream *stream)
 {
-	if (stream->fd >= 0)
-		CloseTransientFile(stream->fd);
+	close_path(stream);
 	if (stream->request != NULL)
 		http_request_free(stream->request);
-	stream->fd = -1;
 	stream->request = NULL;
 }
 
@@ -345,6 +374,7 @@ read_packed(FileStream *stream, char *buffer, int size)
 	{
 		int			before;
 
+		CHECK_FOR_INTERRUPTS();
 		if (stream->block_at == stream->block_len && !refill(stream))
 		{
 			/* what the unpacker has kept may still be to come */

@@ -103,8 +103,9 @@ stream_wait(HttpTransfer *transfer)
 	CHECK_FOR_INTERRUPTS();
 	if (transfer->state == TRANSFER_ACTIVE)
 	{
-		/* each byte has its own time; the clock begins when somebody waits */
-		transfer->deadline = http_now() + transfer->timeout_ms * INT64CONST(1000);
+		/* each byte has its own time; the clock begins when somebody begins to wait for it */
+		if (transfer->deadline == PG_INT64_MAX)
+			transfer->deadline = http_now() + transfer->timeout_ms * INT64CONST(1000);
 		pool->next_deadline = Min(pool->next_deadline, transfer->deadline);
 		if (transfer->paused)
 			stream_go_on(transfer);

@@ -15,6 +15,7 @@
 #include "commands/defrem.h"
 #include "core/own.h"
 #include "executor/spi.h"
+#include "file/file.h"
 #include "foreign/foreign.h"
 #include "load/expect.h"
 #include "nodes/plannodes.h"
@@ -38,7 +39,7 @@ load_expected(const Sync *sync, bool full, int64 read)
 	double		rows;
 
 	if (expected > 0)
-		return expected;
+		return read + expected;
 	values[1] = CStringGetTextDatum(sync_query_needed(sync));
 	statement = own_text("SELECT activate._expect_sql($1, $2, $3)", 3, types, values);
 	sync_enter_owner(sync, &scope);
@@ -54,7 +55,8 @@ read_last_time(const Sync *sync)
 	Oid			type = INT8OID;
 	Datum		id = Int64GetDatum(sync->id);
 
-	if (sync->capture != CAPTURE_DIFF && sync->capture != CAPTURE_FULL)
+	/* other files than the last time */
+	if ((sync->capture != CAPTURE_DIFF && sync->capture != CAPTURE_FULL) || file_by_ledger(sync))
 		return 0;
 	return own_int64("SELECT r.rows_read FROM activate.run r JOIN activate.sync s ON s.id = r.sync WHERE s.id = $1"
 					 " AND r.status IN ('succeeded', 'held') AND r.started_at >= s.declared_at ORDER BY r.id DESC LIMIT 1",

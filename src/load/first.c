@@ -111,13 +111,26 @@ load_first(const Sync *sync, bool full, const RunChunk *chunk, RunCounts *counts
 	return true;
 }
 
+/* Is what differs in the source never one key of the target?  Rows of one key must not be in two chunks. */
+static bool
+keeps_keys(const Sync *sync)
+{
+	for (int i = 0; i < sync->nkeys; i++)
+	{
+		for (int c = 0; c < sync->ncolumns; c++)
+			if (strcmp(sync->columns[c], sync->target_key[i]) == 0 && strcmp(sync->column_types[c], sync->key_types[i]) != 0)
+				return false;
+	}
+	return true;
+}
+
 bool
 load_by_chunks(const Sync *sync)
 {
 	Bulk		bulk = {0};
 	bool		possible = false;
 
-	if (sync->capture == CAPTURE_CURSOR || sync->mode == SYNC_REPLACE || !is_possible(sync, false))
+	if (sync->capture == CAPTURE_CURSOR || sync->mode == SYNC_REPLACE || !is_possible(sync, false) || !keeps_keys(sync))
 		return false;
 	bulk.rel = try_table_open(sync->target_rel, RowExclusiveLock);
 	if (bulk.rel == NULL)

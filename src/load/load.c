@@ -88,11 +88,11 @@ load_run(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCount
 		return;
 	}
 
-	/* keys are among what is compared, events are history: no comparison finds them */
+	/* keys are among what is compared, unless a cursor reads only what is new; events are history: no comparison finds them */
 	do
 	{
 		claim = claim_queued(sync, full);
-		if (sync->mode == SYNC_APPEND && !claim.none)
+		if ((sync->mode == SYNC_APPEND || sync->capture == CAPTURE_CURSOR) && !claim.none)
 			execute(sync, run, statement_text(sync, false, true, false, NULL), &claim, counts);
 	} while (claim.more);
 	compare(sync, run, full, claim.truncated, chunk, counts);

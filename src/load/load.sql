@@ -120,7 +120,7 @@ DECLARE
 	-- deletes that wait for a yes, where there is a queue for them to wait in
 	holds boolean := sync.capture = 'trigger' AND NOT unlimited;
 	-- a mirror by cursor: rows that say they are gone, and now and then the keys of all that are there (sweep.sql)
-	marked boolean := sync.capture = 'cursor' AND sync.mode = 'mirror' AND sync.options ? 'deleted' AND NOT queued;
+	marked boolean := sync.capture = 'cursor' AND sync.mode = 'mirror' AND sync.options ? 'deleted';
 	sweeps boolean := sync.capture = 'cursor' AND sync.options ? 'sweep:now';
 	alive text := CASE WHEN marked THEN ' AND NOT q.d' ELSE '' END;
 	parts text[] := '{}';
@@ -151,7 +151,9 @@ BEGIN
 		IF sweeps THEN
 			parts := parts || activate._sweep_present(sync, query, alive);
 		END IF;
-		gone := format(CASE WHEN sweeps THEN 'NOT EXISTS (SELECT FROM present x WHERE %s)'
+		-- what is still queued of a declaration by trigger is looked up by its keys, whatever the capture is now
+		gone := format(CASE WHEN queued AND sync.capture = 'cursor' THEN 'NOT EXISTS (SELECT FROM raw x WHERE %s' || CASE WHEN marked THEN ' AND NOT x.d)' ELSE ')' END
+				WHEN sweeps THEN 'NOT EXISTS (SELECT FROM present x WHERE %s)'
 				WHEN marked THEN 'EXISTS (SELECT FROM raw x WHERE %s AND x.d AND x.copies = 0)'
 				WHEN sync.capture = 'cursor' THEN 'false' ELSE 'NOT EXISTS (SELECT FROM raw x WHERE %s)' END, t_is_x) || near
 			|| CASE WHEN queued THEN format(' AND EXISTS (SELECT FROM keys x WHERE %s)', t_is_x) ELSE '' END

@@ -3,7 +3,9 @@
 
 CREATE FUNCTION activate._sweep_is_cron(sweep text) RETURNS boolean
 LANGUAGE sql IMMUTABLE STRICT
-RETURN left(sweep, 1) = '@' OR cardinality(regexp_split_to_array(btrim(sweep), '\s+')) >= 5;
+RETURN left(sweep, 1) = '@' OR (cardinality(regexp_split_to_array(btrim(sweep), '\s+')) >= 5
+	-- an interval of many words: '1 day 2 hours 30 minutes'
+	AND (regexp_split_to_array(btrim(sweep), '\s+'))[2] !~ '^[[:alpha:]]');
 COMMENT ON FUNCTION activate._sweep_is_cron(text) IS 'private: is it a cron expression; else an interval';
 REVOKE ALL ON FUNCTION activate._sweep_is_cron(text) FROM PUBLIC;
 

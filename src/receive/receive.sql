@@ -4,7 +4,8 @@ CREATE FUNCTION activate._receive_ddl(target text, owner text) RETURNS text[]
 LANGUAGE sql STABLE
 BEGIN ATOMIC
 	SELECT array_remove(ARRAY[
-		CASE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = target) THEN format('CREATE SCHEMA %I', target) END,
+		CASE WHEN NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = target) THEN format('CREATE SCHEMA %I', target)
+			|| CASE WHEN owner IS NULL THEN '' ELSE format(' AUTHORIZATION %I', owner) END END,
 		format('CREATE TABLE %I.event (id text PRIMARY KEY, received_at timestamptz NOT NULL DEFAULT clock_timestamp(), payload jsonb NOT NULL, headers jsonb)',
 			target),
 		format('CREATE INDEX event_received_at_idx ON %I.event (received_at)', target),

@@ -112,7 +112,8 @@ fetch_again(const RestSource *source, const RestCall *call)
 		ereport(DEBUG1,
 				(errmsg_internal("page %s of foreign table \"%s\" is throttled, waiting " INT64_FORMAT " ms",
 								 call->shown, source->table, call->wait_ms)));
-		return call->tries < FETCH_TRIES && call->wait_ms <= FETCH_MAX_WAIT_MS;
+		/* of a page ahead the wait may be over; if not, the budget refuses */
+		return call->tries < FETCH_TRIES && (call->early || call->wait_ms <= FETCH_MAX_WAIT_MS);
 	}
 	switch (call->request->outcome)
 	{

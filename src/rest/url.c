@@ -81,9 +81,7 @@ rest_url_resolve(const char *base, const char *reference)
 static char *
 rest_url_origin(CURLU *handle)
 {
-	char	   *userinfo = rest_url_part(handle, CURLUPART_USER, 0);
-
-	if (userinfo[0] != '\0')
+	if (rest_url_part(handle, CURLUPART_USER, 0)[0] != '\0' || rest_url_part(handle, CURLUPART_PASSWORD, 0)[0] != '\0')
 		return NULL;
 	return psprintf("%s://%s:%s",
 					rest_url_part(handle, CURLUPART_SCHEME, 0),

@@ -81,9 +81,14 @@ next_file(const Sync *sync)
 {
 	List	   *pending = file_pending(sync, false);
 	RunChunk   *chunk;
+	ListCell   *cell;
 
 	if (pending == NIL)
 		return NULL;
+	/* the ledger would not know that it has been loaded, and it would be the next one again */
+	foreach(cell, pending)
+		if (((const FileEntry *) lfirst(cell))->version == NULL)
+			return NULL;
 	chunk = palloc0(sizeof(RunChunk));
 	chunk->condition = "true";
 	chunk->file = linitial(pending);

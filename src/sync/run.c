@@ -191,8 +191,8 @@ activate_run_execute(PG_FUNCTION_ARGS)
 		sync_pause(id, refused);
 		run_finish(part.run, &part.counts, refused);
 	}
-	/* a chunk that is held has not moved the watermark: the next would be the same */
-	else if (part.chunk == NULL || part.chunk->last || part.counts.held)
+	/* a chunk that is held has not moved the watermark, a file that nobody has read is not written down: the next would be the same */
+	else if (part.chunk == NULL || part.chunk->last || part.counts.held || (part.chunk->file && part.chunk->file->rows < 0))
 		run_finish(part.run, &part.counts, NULL);
 	else
 	{
