@@ -96,6 +96,13 @@ ok($node->poll_query_until('postgres', 'SELECT count(*) = 204 FROM events'), 'me
 is(sql('SELECT count(*) = count(DISTINCT id) FROM events'), 't', 'still no row twice');
 sql("SELECT activate_drop('events')");
 
+# Files that nobody looks at are not the next ones again and again.
+sql("CREATE TABLE never (id bigint PRIMARY KEY, v text); SELECT activate_sync('never', 'spool.k', 'never', key => 'id',
+	options => '{\"where\": \"current_date < date ''2000-01-01''\"}', schedule => '\@every 1s')");
+ok($node->poll_query_until('postgres', "SELECT count(*) > 1 FROM activate.run r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'never' AND r.status = 'succeeded'"),
+	'a run ends though it has read none of them');
+sql("SELECT activate_drop('never')");
+
 # Packed by zstd, where this build can unpack that.
 SKIP:
 {
