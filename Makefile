@@ -3,7 +3,7 @@ EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" $(EXTENSION).
 
 # The rooms of the house, lowest floor first: a room may use those to its left
 # only (`make floors`); the same order links the objects and concatenates the SQL.
-ROOMS = core quota http catalog template outbox schedule connector receive rest file capture load deliver sync observe
+ROOMS = core quota token http sign catalog template outbox schedule connector openapi receive rest file quality capture load drift deliver model compare sync observe
 
 # Reading another PostgreSQL by COPY needs libpq as servers of late 2023 ship it; without it there is none.
 PG_CONFIG ?= pg_config
@@ -14,6 +14,7 @@ MODULE_big = $(EXTENSION)
 SOURCES    = $(sort $(wildcard $(ROOMS:%=src/%/*.c)))
 OBJS       = src/$(EXTENSION).o $(patsubst %.c,%.o,$(if $(LIBPQ),$(SOURCES),$(filter-out src/load/copy%,$(SOURCES))))
 FRAGMENTS  = $(foreach r,$(ROOMS),$(sort $(wildcard src/$(r)/*.sql)))
+DEFINITIONS = $(sort $(wildcard src/connector/definitions/*.json))
 DATA_built = $(EXTENSION)--$(EXTVERSION).sql
 
 EXTRA_CLEAN = $(OBJS:.o=.d) $(OBJS:.o=.bc) build results log tmp_check
@@ -42,9 +43,16 @@ PG_CPPFLAGS += -DACTIVATE_ZSTD
 SHLIB_LINK  += -lzstd
 endif
 
+# Tokens that are signed by RSA (secret "jwt"), where there are headers of OpenSSL; OPENSSL= does without.
+OPENSSL ?= $(shell $(CC) -E -include openssl/evp.h -x c /dev/null >/dev/null 2>&1 && echo yes)
+ifneq ($(OPENSSL),)
+PG_CPPFLAGS += -DACTIVATE_OPENSSL
+SHLIB_LINK  += -lcrypto
+endif
+
 # These bring what they need themselves, from nothing but gcc and make, and
 # work in a sandbox: PGXS may not be there yet.
-BY_ITSELF = deps check demo bench chaos fuzz valgrind sanitize floors build/service build/loop build/listen
+BY_ITSELF = deps check contract demo bench chaos realapps fuzz valgrind sanitize floors build/service build/loop build/listen
 ifneq ($(filter-out $(BY_ITSELF),$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
@@ -58,6 +66,10 @@ check: deps floors
 	@sh test/deps.sh mariadb-server-core mariadb-client-core libmariadb-dev-compat \
 		postgresql-$$($(PG_CONFIG) --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/')-mysql-fdw || echo "check: the tests of MariaDB will be skipped"
 	@REGRESS='$(REGRESS)' ISOLATION='$(ISOLATION_SPECS)' sh test/sandbox.sh sh test/check.sh
+
+# What the definitions of connectors send, judged by the vendors' own documents; needs npm.
+contract: deps
+	@sh test/contract.sh
 
 demo: deps
 	@sh test/sandbox.sh sh test/demo.sh
@@ -73,6 +85,12 @@ bench: deps
 chaos: deps
 	@CHAOS_SECONDS='$(or $(SECONDS),60)' CHAOS_SEED='$(SEED)' sh test/sandbox.sh sh test/chaos.sh
 
+# Applications that nobody here wrote, installed and run for the while: docs/realapps.md.  APPS="parse rt directus": some of them.
+realapps: deps
+	@command -v npm >/dev/null || sh test/deps.sh nodejs npm || echo "realapps: what comes from npm will be skipped"
+	@sh test/deps.sh request-tracker5 rt5-standalone rt5-db-sqlite dbconfig-no-thanks || echo "realapps: Request Tracker will be skipped"
+	@APPS='$(APPS)' sh test/sandbox.sh sh test/realapps.sh
+
 # The hunts, see docs/reliability.md.  SECONDS for each of TARGETS.
 fuzz:
 	@sh test/deps.sh clang libclang-rt-dev
@@ -83,8 +101,13 @@ valgrind sanitize:
 	@REGRESS='$(REGRESS)' ISOLATION='$(ISOLATION_SPECS)' KEEP='$(KEEP)' sh test/hunt.sh $@
 endif
 
-$(EXTENSION)--$(EXTVERSION).sql: $(FRAGMENTS)
-	cat $^ > $@
+$(EXTENSION)--$(EXTVERSION).sql: $(FRAGMENTS) $(DEFINITIONS)
+	cat $(FRAGMENTS) > $@
+	for file in $(DEFINITIONS); do \
+		printf "INSERT INTO activate.connector (name, definition, shipped) VALUES ('%s', \$$json\$$\n" "$$(basename $$file .json)"; \
+		cat $$file; \
+		printf '$$json$$, true);\n'; \
+	done >> $@
 
 # The CRM-like HTTP service of tests, demo and benchmarks.
 build/service: $(wildcard test/service/*.[ch])
@@ -102,4 +125,4 @@ deps:
 floors:
 	@sh test/floors.sh $(ROOMS)
 
-.PHONY: deps floors check demo bench chaos fuzz valgrind sanitize
+.PHONY: deps floors check contract demo bench chaos realapps fuzz valgrind sanitize

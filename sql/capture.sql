@@ -57,6 +57,14 @@ CREATE TABLE cap_kinds (id int PRIMARY KEY, b bool, i2 int2, i8 int8, f4 real, f
 INSERT INTO cap_kinds VALUES (1, true, -1, 9007199254740993, 1.5, -0.1, 1.500, 'täxt', 'ab', '', '\x00ff', '2026-02-28', '23:59:59.5',
 	'2026-01-01 12:00', '2026-01-01 12:00+02', '1 mon 2 days 03:04:05', '00000000-0000-0000-0000-000000000001', '{"a": 1}', '{"b": [1, null]}', '{x,NULL,"y z"}',
 	'[2026-01-01 00:00+00,)', '10.0.0.1/8', 'glad', '{sad,glad}', (1, 'two'), 7, 'pg_class', 'name');
+-- activate._row_json(): what to_jsonb() makes of the row, whatever the types
+SELECT activate._row_json(k)::text = to_jsonb(k)::text AS same_json FROM cap_kinds k;
+SELECT count(*) AS rows, count(*) FILTER (WHERE activate._row_json(x)::text IS DISTINCT FROM to_jsonb(x)::text) AS different FROM (
+	SELECT n, t, i, p, b, NULL::int AS nothing, j
+	  FROM (VALUES (1.50, ''), (-0.0, 'a'), (1e30, repeat('ä', 3000)), ('NaN', E'"\\\n'), ('-Infinity', NULL), (NULL, 'z')) v(n, t),
+		(VALUES ('-32768'::int2, '-9223372036854775808'::int8), (0, 0), (32767, 9223372036854775807)) w(i, b),
+		(VALUES (7::cap_positive, '"scalar"'::jsonb), (NULL, '[1, {"a": null}]'), (1, 'null')) u(p, j)) x;
+SELECT activate._row_json(x) AS doubled FROM (SELECT 1 AS a, 2 AS b, 3 AS a) x;
 SELECT activate._row_hash(k) AS here FROM cap_kinds k \gset
 SET TimeZone = 'Asia/Tokyo';
 SET DateStyle = 'German';

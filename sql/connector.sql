@@ -5,7 +5,7 @@ RESET client_min_messages;
 CREATE SCHEMA connector_test;
 SET search_path = connector_test, public;
 
-SELECT name, shipped FROM activate.connector WHERE shipped ORDER BY name;
+SELECT name, shipped FROM activate.connector WHERE NOT definition ? 'objects' OR name = 'webhook' ORDER BY name;
 
 -- what is shown of an answer: one line per row
 CREATE FUNCTION answer(tab regclass, rows jsonb, status integer, body text DEFAULT '', headers text DEFAULT '')
@@ -200,7 +200,7 @@ SELECT r.* FROM unnest(ARRAY[
 	'{"objects": {"o": {"path": "/o", "columns": {"a": "text"}, "write": {"upsert": {"path": "/o/{a"}}}}}',
 	'{"objects": {"o": {"path": "/o", "columns": {"a": "text"}, "write": {"upsert": {"path": "/o/{a}", "batch": 2}}}}}',
 	'{"objects": {"o": {"path": "/o", "key": "a", "columns": {"a": "text", "b": "text"}, "write": {"delete": {"path": "/o/{b}"}}}}}',
-	'{"objects": {"o": {"path": "/o", "write": {"insert": {"envelope": "x"}}}}}', '{"objects": {"o": {"path": "/o", "write": {"insert": {"batch": 2, "body": "none"}}}}}',
+	'{"objects": {"o": {"path": "/o", "write": {"insert": {"envelope": "x..y"}}}}}', '{"objects": {"o": {"path": "/o", "write": {"insert": {"batch": 2, "body": "none"}}}}}',
 	'{"objects": {"o": {"path": "/o", "write": {"insert": {"answer": {"shape": "errors"}}}}}}', '{"objects": {"o": {"path": "/o", "write": {"insert": {"answer": {"shape": "keyed"}}}}}}',
 	'{"objects": {"o": {"path": "/o", "write": {"insert": {"answer": {"shape": "list"}}}}}}',
 	'{"headers": {"Authorization": "hunter2"}}', '{"headers": {"X-Api-Key": "hunter2"}}', '{"headers": {"Idempotency-Key": "x"}}', '{"headers": {"a b": "x"}}',

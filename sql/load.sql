@@ -132,6 +132,22 @@ SELECT run('load stream');
 SELECT count(*) FROM stream;
 SELECT w.value FROM activate._watermark w JOIN activate.sync s ON s.id = w.sync WHERE s.name = 'load stream';
 
+-- few rows beside many are looked up by the index of the target's key: the same rows, whatever is wrong with them
+CREATE TABLE many (a int, b text, v text, PRIMARY KEY (a, b)) WITH (autovacuum_enabled = off);
+INSERT INTO many SELECT i, 'b' || i % 7, 'v' FROM generate_series(1, 20000) i;
+CREATE TABLE few (a int, b text, v text) WITH (autovacuum_enabled = off);
+INSERT INTO few SELECT a, b, CASE WHEN a % 2 = 0 THEN 'new' ELSE v END FROM many WHERE a % 1000 < 4;
+INSERT INTO few VALUES (0, 'b', 'inserted'), (1, NULL, 'no key'), (2, 'b2', 'twice'), (3, 'b3', NULL);
+UPDATE few SET v = 'once more' WHERE a = 3 AND v = 'v';
+ANALYZE many; ANALYZE few;
+SELECT activate_sync('load few', 'few', 'many', key => 'a,b') > 0 AS declared;
+SELECT run('load few');
+SELECT run('load few');
+SELECT v, count(*) FROM many GROUP BY v ORDER BY v;
+SELECT r.key, r.code FROM activate.rejection r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'load few' ORDER BY r.key, r.code;
+SELECT activate._load_sql(id, 'SELECT a AS k1, b AS k2, a AS v1, b AS v2, v AS v3 FROM few', false, false, false, NULL, NULL, false, few) ~ 'DISTINCT ON \(v1, v2\)' AS in_order
+  FROM activate.sync, unnest('{t,f}'::bool[]) few WHERE name = 'load few';
+
 -- into a foreign table: another database that is, for once, this one
 CREATE EXTENSION IF NOT EXISTS postgres_fdw SCHEMA public;
 DO $$ BEGIN EXECUTE format('CREATE SERVER load_server FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host %L, port %L, dbname %L)',

@@ -153,6 +153,24 @@ SELECT activate_run('diff bag') > 0 AS run;
 SELECT v, n, extra IN (1, 2) AS one_of_two, extra FROM bag WHERE v IS DISTINCT FROM 'same' UNION ALL SELECT v, n, extra IN (1, 2), NULL FROM bag WHERE v = 'same' ORDER BY 1, 2, 4;
 SELECT rows_inserted, rows_deleted FROM activate.run r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'diff bag';
 
+-- more columns than a function has arguments; values that are equal, but not to the bit
+\set ECHO none
+SELECT format('CREATE TABLE broad (id int PRIMARY KEY, %s)', string_agg(format('c%s numeric', i), ', ' ORDER BY i)) FROM generate_series(1, 120) i \gexec
+\set ECHO all
+INSERT INTO broad (id, c1, c60, c120) SELECT i, 0, 0, 0 FROM generate_series(1, 4) i;
+CREATE TABLE broad_source AS TABLE broad;
+UPDATE broad_source SET c1 = 1 WHERE id = 2;
+UPDATE broad_source SET c120 = 0.0 WHERE id = 3;
+UPDATE broad_source SET c60 = NULL, c61 = 5 WHERE id = 4;
+INSERT INTO broad_source VALUES (5);
+SELECT activate_sync('diff broad', 'broad_source', 'broad') > 0 AS declared, activate_run('diff broad') > 0 AS run;
+SELECT id, c1, c60, c61, c120 FROM broad ORDER BY id;
+SELECT rows_read, rows_inserted, rows_updated FROM activate.run r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'diff broad';
+SELECT activate._differs(1, 1, NULL::text, NULL::text) AS same, activate._differs('a'::text, NULL::text) AS is_null, activate._differs(repeat('x', 100000), repeat('x', 100000)) AS long;
+SELECT activate._differs(1);
+SELECT activate._differs(1, 1::bigint);
+SELECT activate._differs(VARIADIC ARRAY[1, 2]);
+
 SELECT count(activate_drop(name)) FROM activate.sync WHERE name LIKE 'diff %' OR name IN (SELECT name FROM cases);
 DROP PUBLICATION load_diff;
 DROP SERVER load_diff CASCADE;

@@ -2,7 +2,7 @@
 SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS activate;
 SELECT activate_target('pkhook', 'webhook', '{"url": "http://127.0.0.1:9/"}');
-CREATE TABLE pk (id int PRIMARY KEY, t text);
+CREATE TABLE pk (id int PRIMARY KEY, t text) WITH (autovacuum_enabled = off);	-- which would make sessions learn anew what to capture
 BEGIN;
 SELECT activate_sync('pk', 'pk', 'pkhook.change', capture => 'trigger') > 0 AS declared;
 SELECT activate_sync('pk too', 'pk', 'pkhook.change', capture => 'trigger') > 0 AS declared;

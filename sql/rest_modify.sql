@@ -141,9 +141,10 @@ SELECT c.relname, pg_relation_is_updatable(c.oid, false) AS bits FROM pg_class c
 	ORDER BY c.relname COLLATE "C";
 SELECT table_name, is_insertable_into FROM information_schema.tables WHERE table_schema = 'dml' ORDER BY table_name COLLATE "C";
 SELECT table_name, column_name, is_updatable FROM information_schema.columns WHERE table_schema = 'dml' AND column_name IN ('v', 'email') ORDER BY 1, 2;
+BEGIN;	-- which its deliverer does not see
 ALTER SERVER dml OPTIONS (SET connector 'nothing_of_that_name');
 SELECT count(*) FROM information_schema.tables WHERE table_schema = 'dml';
-ALTER SERVER dml OPTIONS (SET connector 'rest');
+ROLLBACK;
 
 -- the plan says what will be done
 CREATE FUNCTION plan(statement text) RETURNS SETOF text

@@ -3,7 +3,7 @@ SET client_min_messages = warning;
 CREATE EXTENSION IF NOT EXISTS activate;
 LOAD 'activate';
 
--- All are superuser's, so that ALTER DATABASE and ALTER ROLE work; but the name of the installation comes from a file.
+-- All are superuser's, so that ALTER DATABASE and ALTER ROLE work; but the name of the installation comes from a file, and shared memory with the start of the server.
 SELECT name, context, vartype, unit, boot_val FROM pg_settings WHERE name LIKE 'activate.%' ORDER BY name COLLATE "C";
 SET activate.identity = 'x';
 CREATE ROLE regress_settings;

@@ -12,7 +12,9 @@
 #include "miscadmin.h"
 #include "outbox/outbox.h"
 #include "quota/quota.h"
+#include "rest/rest.h"
 #include "schedule/schedule.h"
+#include "token/token.h"
 #include "utils/guc.h"
 
 PG_MODULE_MAGIC;
@@ -27,6 +29,7 @@ _PG_init(void)
 	deliver_init();
 	schedule_guc_init();
 	outbox_init();
+	rest_guc_init();
 	load_init();
 	MarkGUCPrefixReserved("activate");
 
@@ -35,6 +38,8 @@ _PG_init(void)
 	{
 		shared_init();
 		quota_init();
+		token_init();
+		rest_init();
 		schedule_init();
 	}
 }

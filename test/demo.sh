@@ -282,7 +282,7 @@ chapter "The chain by itself: an order in the shop changes a contact in the CRM"
 sql warehouse <<'SQL'
 -- declaring again changes a sync; the schedule may be cron, @every, or "after" others
 SELECT activate_sync('orders', source => 'shop.orders', target => 'raw.orders', key => 'id', capture => 'cursor',
-                     options => '{"cursor": "ordered_at", "lag": "1 minute"}', schedule => '@every 1s');
+                     options => '{"cursor": "ordered_at", "lag": "1 minute", "on_drift": "propose"}', schedule => '@every 1s');
 SELECT activate_sync('model', source => source, target => target, key => key, mode => mode, schedule => 'after orders')
   FROM activate.sync WHERE name = 'model';
 SQL
@@ -292,6 +292,41 @@ SQL
 until_true "SELECT spent > 9999 FROM analytics.contact WHERE id = 42"
 value "SELECT activate_wait('contacts')" >/dev/null
 crm GET /_objects/contacts/42
+
+chapter "The shop renames a column: its values say which one it is, and one call heals the sync"
+sql shop <<'SQL'
+ALTER TABLE orders RENAME total TO amount;
+SQL
+until_true "SELECT count(*) = 1 FROM activate.drift WHERE state = 'proposed'"
+sql warehouse <<'SQL'
+SELECT what, confidence::numeric(3,2), state FROM activate.drift;
+SELECT activate_heal(id) FROM activate.drift WHERE state = 'proposed';
+SQL
+sql shop <<'SQL'
+INSERT INTO orders (id, customer, amount) VALUES (10002, 42, 1234.56);
+SQL
+until_true "SELECT spent > 11000 FROM analytics.contact WHERE id = 42"
+value "SELECT activate_wait('contacts')" >/dev/null
+crm GET /_objects/contacts/42
+
+chapter "A gate: an order that cannot be is not let in, and the CRM hears nothing of it until it is mended"
+sql warehouse <<'SQL'
+SELECT activate_expect('raw.orders', 'sane', 'range(total, 0, 100000)', on_fail => 'hold');
+SQL
+sql shop <<'SQL'
+INSERT INTO orders (id, customer, amount) VALUES (10003, 8, 5000000);
+SQL
+until_true "SELECT EXISTS (SELECT FROM activate.run WHERE status = 'held' AND error LIKE '%sane%')"
+sql warehouse <<'SQL'
+SELECT s.name, r.status, r.error FROM activate.run r JOIN activate.sync s ON s.id = r.sync WHERE r.status = 'held' ORDER BY r.id LIMIT 1;
+SQL
+sql shop <<'SQL'
+UPDATE orders SET amount = 50 WHERE id = 10003;
+SQL
+until_true "SELECT EXISTS (SELECT FROM raw.orders WHERE id = 10003 AND total = 50)"
+until_true "SELECT spent = (SELECT sum(total) FROM raw.orders WHERE customer = 8) FROM analytics.contact WHERE id = 8"
+value "SELECT activate_wait('contacts')" >/dev/null
+crm GET /_objects/contacts/8
 
 chapter "Consent is withdrawn in the file: the mirror deletes the contact"
 sed -i 's/^42,yes/42,no/' "$TMPDIR/consent.csv"

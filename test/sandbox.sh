@@ -9,7 +9,7 @@
 #
 # COMMAND finds: its working directory, the copy; PG_CONFIG, PATH, TMPDIR;
 # ACTIVATE_SERVICE, the program of test/service; ACTIVATE_SHARED, the folder with
-# the real data where there is one.
+# the real data and the vendors' documents where there is one.
 set -eu
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -82,6 +82,14 @@ shared=${ACTIVATE_SHARED:-$top/../shared}
 if [ -r "$shared/data/online_retail.csv" ]; then
 	mkdir -p "$sandbox/shared/data"
 	cp "$shared/data/online_retail.csv" "$sandbox/shared/data/"
+fi
+if [ -r "$shared/specs/responses.json" ]; then
+	mkdir -p "$sandbox/shared/specs"
+	cp "$shared/specs/responses.json" "$sandbox/shared/specs/"
+fi
+if [ -r "$shared/specs/intercom.json" ]; then
+	mkdir -p "$sandbox/shared/specs"
+	cp "$shared/specs/"*.json "$sandbox/shared/specs/"
 fi
 chmod 755 "$sandbox"
 [ "$(id -u)" != 0 ] || chown -R "$(as_user id -u):$(as_user id -g)" "$sandbox"

@@ -15,6 +15,17 @@
 extern void capture_install(const Sync *sync);
 extern void capture_remove(const Sync *sync);
 
+/* Is there options.watch among the options of a sync? */
+extern bool capture_watches(const Jsonb *options);
+
+/*
+ * Do queued keys say all that a change of what is watched (options.watch) has
+ * changed?  True of a sync that watches nothing.  False: *table (may be NULL) is
+ * a watched table whose rows take part in rows of other keys, too; its triggers
+ * queue {} from now on, which is everything.
+ */
+extern bool capture_by_key(const Sync *sync, char **table);
+
 /*
  * Plans a run of a sync to an API: compares the source with activate._sent
  * (diff, trigger, full) or reads on from the watermark (cursor), appends what

@@ -5,6 +5,12 @@ AS 'MODULE_PATHNAME', 'activate_row_hash';
 COMMENT ON FUNCTION activate._row_hash(record) IS
 	'private: 64-bit hash of a row''s column names and values, the same in every session';
 
+-- API: Private.  Ordinary roles need it, as the one before.
+CREATE FUNCTION activate._row_json(record) RETURNS jsonb
+LANGUAGE c STABLE STRICT PARALLEL SAFE
+AS 'MODULE_PATHNAME', 'activate_row_json';
+COMMENT ON FUNCTION activate._row_json(record) IS 'private: the same as to_jsonb(record), for many rows';
+
 -- API: Private.  PUBLIC may execute it, because the owner of a partitioned source
 -- makes new partitions, and with them copies of the trigger; on a table that is
 -- no part of the sync's source it does nothing.

@@ -42,6 +42,19 @@ extern Jsonb *capture_key(KeyColumn *columns, int n, TupleTableSlot *slot, bool 
 extern bool capture_key_values(KeyColumn *columns, int n, TupleTableSlot *slot, JsonbValue *values);
 extern Jsonb *capture_key_of(KeyColumn *columns, int n, JsonbValue *values);
 
+/* record.c: a record, taken apart; in fn_extra, one row type after the other, nearly always the same */
+typedef struct CaptureRecord
+{
+	Oid			type;
+	int32		typmod;
+	TupleDesc	desc;
+	Datum	   *values;
+	bool	   *isnull;
+	void	   *plan;			/* of the caller, in fn_mcxt; NULL: of a type that has just come */
+} CaptureRecord;
+
+extern CaptureRecord *capture_record(FunctionCallInfo fcinfo, HeapTupleHeader header);
+
 /* hash.c: activate._row_hash() of a row whose columns are those from "first" on (names NULL: under their own names) */
 typedef struct RowHash RowHash;
 
@@ -61,7 +74,10 @@ typedef struct CaptureEntry
 	bool		valid;
 	MemoryContext context;
 	Sync	   *sync;			/* NULL: not captured (any more) */
-	KeyColumn  *key;
+	KeyColumn  *key;			/* of a row of the source; NULL: the table is not that, but watched */
+	int			nwatched;		/* options.watch: what in a row says which keys are due */
+	KeyColumn **watched;
+	bool		by_key;			/* ... and they are all that is; else everything is due */
 	char	   *event_sql;		/* append: renders the row, see event.c */
 	SPIPlanPtr	event;			/* the same, once it was needed */
 	bool		late;			/* append, but it cannot be rendered before activate_adopt() */
@@ -71,12 +87,19 @@ typedef struct CaptureEntry
 extern CaptureEntry *capture_entry(int64 sync, Relation relation);
 extern void capture_entry_done(void);	/* the caller needs it no longer */
 
+/* watched.c: fills what of the entry is watched; the reason why it cannot be, or NULL */
+extern char *capture_watched_load(CaptureEntry *entry, Relation relation);
+
+/* ... the keys that a changed row of the table makes due */
+extern void capture_watched(const CaptureEntry *entry, TupleTableSlot *old, TupleTableSlot *new);
+
 /* event.c: append mode */
 extern void capture_event_prepare(CaptureEntry *entry);
 extern void capture_event(CaptureEntry *entry, Relation relation, Jsonb *key, TupleTableSlot *slot);
 extern void capture_event_late(const CaptureEntry *entry, Jsonb *key);
 
 /* trigger.c */
+extern bool capture_same_key(const KeyColumn *key, int nkeys, TupleTableSlot *old, TupleTableSlot *new);
 extern void capture_reject(const Sync *sync, Jsonb *key, const char *code, const char *reason, bool once);
 
 #endif							/* ACTIVATE_CAPTURE_CHANGE_H */

@@ -118,11 +118,11 @@ plan_compare(CapturePlan *plan)
 	return done;
 }
 
-/* A cursor and a chunk read a part of the source: what is known of the others is not wanted. */
+/* The statement knows of rows that are judged.  A cursor and a chunk read a part of the source: what is known of the others is not wanted. */
 static bool
 is_possible(const CapturePlan *plan)
 {
-	return activate_comparison && plan->chunk == NULL && !plan->marks && plan->sync->capture != CAPTURE_CURSOR;
+	return activate_comparison && !plan->judged && plan->chunk == NULL && !plan->marks && plan->sync->capture != CAPTURE_CURSOR;
 }
 
 /* False: there is no room for its keys. */
@@ -133,7 +133,7 @@ read_source(Comparison *it)
 	SPIExecuteOptions options = {.read_only = true, .dest = &it->dest};
 
 	SPI_connect();
-	plan = SPI_prepare(sync_query_needed(it->plan->sync), 0, NULL);
+	plan = SPI_prepare(it->plan->query, 0, NULL);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare the query of sync \"%s\": %s", it->plan->sync->name, SPI_result_code_string(SPI_result));
 	/* else that there is no room is noticed late, and all is read again */

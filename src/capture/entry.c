@@ -127,18 +127,24 @@ entry_load(CaptureEntry *entry, Relation relation)
 	sync_relation = get_relname_relid("sync", get_namespace_oid("activate", true));
 	entry->sync = NULL;
 	entry->reason = NULL;
+	entry->key = NULL;
+	entry->nwatched = 0;
 	entry->context = AllocSetContextCreate(CacheMemoryContext, "activate capture", ALLOCSET_SMALL_SIZES);
 	PG_TRY();
 	{
 		Sync	   *sync = OidIsValid(sync_relation) ? sync_load(entry->id.sync, entry->context) : NULL;
 
-		if (sync != NULL && sync->capture == CAPTURE_TRIGGER && sync->query_tree != NULL &&
-			entry_is_source(sync, relation))
+		if (sync != NULL && sync->capture == CAPTURE_TRIGGER && sync->query_tree != NULL)
 		{
 			entry->sync = sync;
-			entry->reason = entry_load_key(entry, relation);
-			if (entry->reason == NULL && sync->mode == SYNC_APPEND && !entry->late)
+			if (entry_is_source(sync, relation))
+				entry->reason = entry_load_key(entry, relation);
+			if (entry->reason == NULL)
+				entry->reason = capture_watched_load(entry, relation);
+			if (entry->reason == NULL && entry->key != NULL && sync->mode == SYNC_APPEND && !entry->late)
 				capture_event_prepare(entry);
+			if (entry->reason == NULL && entry->key == NULL && entry->nwatched == 0)
+				entry->sync = NULL;
 		}
 	}
 	PG_CATCH();
@@ -149,7 +155,7 @@ entry_load(CaptureEntry *entry, Relation relation)
 	PG_END_TRY();
 }
 
-/* Anybody may make a trigger that calls us with the id of any sync: only its own source counts. */
+/* Anybody may make a trigger that calls us with the id of any sync: only its own tables count. */
 static bool
 entry_is_source(const Sync *sync, Relation relation)
 {

@@ -11,17 +11,14 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/transam.h"
 #include "access/tupmacs.h"
 #include "capture/change.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "core/compat.h"
-#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/typcache.h"
 
 #define NULL_MARK	UINT64CONST(0x9e3779b97f4a7c15)
 
@@ -49,18 +46,6 @@ struct RowHash
 	HashColumn	columns[FLEXIBLE_ARRAY_MEMBER];
 };
 
-/* In fn_extra: one row type after the other, nearly always the same. */
-typedef struct HashPlan
-{
-	Oid			type;
-	int32		typmod;
-	TupleDesc	desc;
-	RowHash    *hash;
-	Datum	   *values;
-	bool	   *isnull;
-} HashPlan;
-
-static HashPlan *hash_plan(FunctionCallInfo fcinfo, HeapTupleHeader row);
 static void hash_column_init(HashColumn *column, Oid type, MemoryContext context);
 static bool hash_by_bytes(Oid type);
 static uint64 hash_datum(HashColumn *column, Datum value, uint64 seed);
@@ -69,16 +54,16 @@ ACTIVATE_FUNCTION(activate_row_hash);
 Datum
 activate_row_hash(PG_FUNCTION_ARGS)
 {
-	HeapTupleHeader row = PG_GETARG_HEAPTUPLEHEADER(0);
-	HashPlan   *plan = hash_plan(fcinfo, row);
-	HeapTupleData tuple;
+	CaptureRecord *row = capture_record(fcinfo, PG_GETARG_HEAPTUPLEHEADER(0));
 
-	tuple.t_len = HeapTupleHeaderGetDatumLength(row);
-	ItemPointerSetInvalid(&tuple.t_self);
-	tuple.t_tableOid = InvalidOid;
-	tuple.t_data = row;
-	heap_deform_tuple(&tuple, plan->desc, plan->values, plan->isnull);
-	PG_RETURN_INT64(capture_hash(plan->hash, plan->values, plan->isnull));
+	if (row->plan == NULL)
+	{
+		MemoryContext previous = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+
+		row->plan = capture_hash_prepare(row->desc, 0, NULL);
+		MemoryContextSwitchTo(previous);
+	}
+	PG_RETURN_INT64(capture_hash(row->plan, row->values, row->isnull));
 }
 
 int64
@@ -96,33 +81,6 @@ capture_hash(RowHash *it, const Datum *values, const bool *isnull)
 			hash = hash_datum(&it->columns[i], values[i], hash);
 	}
 	return (int64) hash;
-}
-
-static HashPlan *
-hash_plan(FunctionCallInfo fcinfo, HeapTupleHeader row)
-{
-	HashPlan   *plan = fcinfo->flinfo->fn_extra;
-	Oid			type = HeapTupleHeaderGetTypeId(row);
-	int32		typmod = HeapTupleHeaderGetTypMod(row);
-	MemoryContext previous;
-	TupleDesc	desc;
-
-	if (plan != NULL && plan->type == type && plan->typmod == typmod)
-		return plan;
-
-	desc = lookup_rowtype_tupdesc(type, typmod);
-	previous = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
-	plan = palloc0(sizeof(HashPlan));
-	plan->type = type;
-	plan->typmod = typmod;
-	plan->desc = CreateTupleDescCopy(desc);
-	plan->values = palloc(Max(desc->natts, 1) * sizeof(Datum));
-	plan->isnull = palloc(Max(desc->natts, 1) * sizeof(bool));
-	plan->hash = capture_hash_prepare(plan->desc, 0, NULL);
-	MemoryContextSwitchTo(previous);
-	ReleaseTupleDesc(desc);
-	fcinfo->flinfo->fn_extra = plan;
-	return plan;
 }
 
 RowHash *

@@ -1,6 +1,7 @@
 /*
  * install.c
- *	  The triggers of a sync with capture "trigger".
+ *	  The triggers of a sync with capture "trigger", on its source and on what
+ *	  options.watch names.
  *
  * They are made by the extension's owner, because who declares a sync need not
  * own its source.  That the source is a table, and that the sync's owner might
@@ -20,11 +21,9 @@
 #include "core/compat.h"
 #include "nodes/parsenodes.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 
 static void follow_command(Node *command);
 static void follow(const RangeVar *partition);
-static char *source_name(const Sync *sync);
 static void run_commands(const char *query, int nargs, Oid *types, Datum *values);
 static void run_command(const char *command);
 
@@ -32,20 +31,16 @@ void
 capture_install(const Sync *sync)
 {
 	IdentityScope scope;
-	Oid			type = REGCLASSOID;
-	Datum		source = ObjectIdGetDatum(sync->source_rel);
+	Oid			type = INT8OID;
+	Datum		id = Int64GetDatum(sync->id);
 
 	if (sync->capture != CAPTURE_TRIGGER)
 		return;
 	capture_remove(sync);
 	identity_enter_extension(&scope);
 	SPI_connect();
-	run_command(psprintf("CREATE TRIGGER activate_" INT64_FORMAT " AFTER INSERT OR UPDATE OR DELETE ON %s"
-						 " FOR EACH ROW EXECUTE FUNCTION activate._capture('" INT64_FORMAT "')",
-						 sync->id, source_name(sync), sync->id));
-	run_command(psprintf("ALTER TABLE %s ENABLE ALWAYS TRIGGER activate_" INT64_FORMAT,
-						 source_name(sync), sync->id));
-	run_commands("SELECT activate._capture_truncate_sql($1)", 1, &type, &source);
+	run_commands("SELECT activate._capture_install_sql($1)", 1, &type, &id);
+	run_commands("SELECT activate._capture_truncate_sql(r) FROM activate._capture_relations($1) r", 1, &type, &id);
 	SPI_finish();
 	identity_leave(&scope);
 }
@@ -54,14 +49,12 @@ void
 capture_remove(const Sync *sync)
 {
 	IdentityScope scope;
-	Oid			types[2] = {INT8OID, REGCLASSOID};
-	Datum		values[2] = {Int64GetDatum(sync->id), ObjectIdGetDatum(sync->source_rel)};
+	Oid			type = INT8OID;
+	Datum		id = Int64GetDatum(sync->id);
 
-	if (!OidIsValid(sync->source_rel))
-		return;
 	identity_enter_extension(&scope);
 	SPI_connect();
-	run_commands("SELECT activate._capture_remove_sql($1, $2)", 2, types, values);
+	run_commands("SELECT activate._capture_remove_sql($1)", 1, &type, &id);
 	SPI_finish();
 	identity_leave(&scope);
 }
@@ -125,13 +118,6 @@ follow(const RangeVar *partition)
 	run_commands("SELECT activate._capture_truncate_sql($1)", 1, &type, &relation);
 	SPI_finish();
 	identity_leave(&scope);
-}
-
-static char *
-source_name(const Sync *sync)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(sync->source_rel)),
-									  get_rel_name(sync->source_rel));
 }
 
 /* What the query says. */

@@ -115,7 +115,7 @@ known_read(Known *known, const Sync *sync, bool forced)
 				  take_intent, forced) &&
 		read_rows(known, psprintf("SELECT j.key, j.op = 'delete', j.code IS NOT DISTINCT FROM 'undone', j.hash"
 								  " FROM activate.rejection j WHERE j.sync = " INT64_FORMAT
-								  " AND j.code IS DISTINCT FROM 'null_key' AND j.code IS DISTINCT FROM 'duplicate_key'", sync->id),
+								  " AND coalesce(j.code NOT IN ('null_key', 'duplicate_key', 'expectation', 'former_type'), true)", sync->id),
 				  take_rejection, forced);
 	SPI_finish();
 	identity_leave(&scope);

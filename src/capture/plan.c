@@ -17,6 +17,7 @@
 #include "core/errors.h"
 #include "core/own.h"
 #include "outbox/outbox.h"
+#include "quality/quality.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -53,6 +54,7 @@ capture_plan(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunC
 	plan->chunk = chunk;
 	plan->counts = counts;
 	plan_init(plan, full);
+	plan->query = quality_query_needed(sync, &plan->judged);
 	if (!plan_compare(plan))
 		plan_read(plan);
 	plan_check(plan);
@@ -107,11 +109,11 @@ static char *
 plan_statement(const CapturePlan *plan)
 {
 	const Sync *sync = plan->sync;
-	Oid			types[8] = {INT8OID, TEXTOID, BOOLOID, BOOLOID, BOOLOID, BOOLOID, BOOLOID, TEXTOID};
-	Datum		values[8];
+	Oid			types[9] = {INT8OID, TEXTOID, BOOLOID, BOOLOID, BOOLOID, BOOLOID, BOOLOID, TEXTOID, BOOLOID};
+	Datum		values[9];
 
 	values[0] = Int64GetDatum(sync->id);
-	values[1] = CStringGetTextDatum(sync_query_needed(sync));
+	values[1] = CStringGetTextDatum(plan->query);
 	values[2] = BoolGetDatum(plan->everything);
 	values[3] = BoolGetDatum(plan->marks);
 	values[4] = BoolGetDatum(plan->updates);
@@ -119,7 +121,8 @@ plan_statement(const CapturePlan *plan)
 	values[6] = BoolGetDatum(plan->asked);
 	/* no argument is NULL */
 	values[7] = CStringGetTextDatum(plan->chunk ? plan->chunk->condition : "");
-	return own_text("SELECT activate._plan_sql($1, $2, $3, $4, $5, $6, $7, nullif($8, ''))", 8, types, values);
+	values[8] = BoolGetDatum(plan->judged);
+	return own_text("SELECT activate._plan_sql($1, $2, $3, $4, $5, $6, $7, nullif($8, ''), $9)", 9, types, values);
 }
 
 static void
@@ -130,9 +133,16 @@ plan_read(CapturePlan *plan)
 	Portal		portal;
 
 	sync_enter_owner(plan->sync, &scope);
-	/* the source of a chunk is one that an index reads; what is known of its keys is joined by hash */
+	/*
+	 * The source of a chunk is one that an index reads; what is known of its
+	 * keys is joined by hash.  A nested loop that there must be costs so much
+	 * then that a chunk would be compiled for longer than it runs.
+	 */
 	if (plan->chunk)
+	{
 		identity_set_local("enable_nestloop", "off");
+		identity_set_local("jit", "off");
+	}
 	SPI_connect();
 	portal = SPI_cursor_open_with_args(NULL, statement, 0, NULL, NULL, NULL, false, CURSOR_OPT_NO_SCROLL);
 	for (;;)
@@ -192,6 +202,9 @@ plan_row(CapturePlan *plan, HeapTuple row, TupleDesc desc)
 			step.hash = DatumGetInt64(row_value(row, desc, COL_HASH));
 			step.planned = DatumGetInt64(row_value(row, desc, COL_PLANNED));
 			break;
+		case 'b':
+			step.reason = TextDatumGetCString(row_value(row, desc, COL_MARK));
+			/* FALLTHROUGH */
 		case 'x':
 		case 'y':
 			step.n = DatumGetInt64(row_value(row, desc, COL_N));
@@ -211,6 +224,7 @@ plan_step(CapturePlan *plan, const PlanStep *step)
 		case 'f':
 			list_add(&plan->forgiven, JsonbPGetDatum(step->key), 0, 0);
 			return;
+		case 'b':
 		case 'x':
 		case 'y':
 			plan_reject(plan, step);
@@ -325,8 +339,11 @@ plan_reject(CapturePlan *plan, const PlanStep *step)
 	if (plan->chunk && plan->chunk->ahead)
 		return;
 	plan->counts->rejected += step->n;
+	if (step->action == 'b')
+		plan->counts->quarantined += step->n;
 	list_add(&plan->rejected, JsonbPGetDatum(step->key),
-			 CStringGetTextDatum(step->action == 'x' ? "null_key" : "duplicate_key"), Int64GetDatum(step->n));
+			 CStringGetTextDatum(step->action == 'b' ? step->reason : step->action == 'x' ? "null_key" : "duplicate_key"),
+			 Int64GetDatum(step->n));
 }
 
 void
@@ -351,7 +368,7 @@ plan_check(const CapturePlan *plan)
 	const RunCounts *counts = plan->counts;
 
 	/* of the whole run, that is known with its last chunk */
-	if ((plan->chunk && !plan->chunk->last) || counts->read == 0 || counts->rejected < counts->read)
+	if ((plan->chunk && !plan->chunk->last) || counts->read == 0 || counts->rejected < counts->read || counts->quarantined > 0)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_ACTIVATE_NO_USABLE_ROW),

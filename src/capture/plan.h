@@ -33,6 +33,8 @@ typedef struct CapturePlan
 	bool		updates;		/* rows that differ from what was sent are */
 	bool		removes;		/* so are deletes of what is gone */
 	bool		unlimited;		/* deletes are allowed */
+	char	   *query;			/* Q */
+	bool		judged;			/* it has a column flaw: quality.h */
 	bool		known;			/* options.backfill = false: nothing is sent */
 	bool		totals;			/* seen: they come first */
 	int64		deletes;		/* as planned */
@@ -50,11 +52,12 @@ typedef struct CapturePlan
 /* What is to be done with a key; as text in the statements of plan.sql. */
 typedef struct PlanStep
 {
-	char		action;			/* n u d f x y: see activate._diff_sql() */
+	char		action;			/* n u d f x y b: see activate._diff_sql() */
 	Jsonb	   *key;			/* in plan->batch, or what lives longer */
 	int64		hash;			/* n, u: of the row */
 	int64		planned;		/* n, u: of the row and its cursor */
-	int64		n;				/* x, y: rows */
+	int64		n;				/* x, y, b: rows */
+	const char *reason;			/* b: the expectation that it fails */
 } PlanStep;
 
 /* Before the first step: so many rows were read, keys sent, deletes found; some are held already. */

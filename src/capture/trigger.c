@@ -21,8 +21,7 @@
 
 static void capture_row(CaptureEntry *entry, TriggerData *data);
 static void capture_changed(CaptureEntry *entry, Relation relation, TupleTableSlot *slot, bool is_update);
-static bool same_key(const CaptureEntry *entry, TupleTableSlot *old, TupleTableSlot *new);
-static void capture_truncate(const Sync *sync);
+static void capture_truncate(const CaptureEntry *entry);
 
 ACTIVATE_FUNCTION(activate_capture);
 Datum
@@ -47,7 +46,7 @@ activate_capture(PG_FUNCTION_ARGS)
 			sync_pause_unless_locked(entry->sync->id, entry->reason);
 	}
 	else if (TRIGGER_FIRED_BY_TRUNCATE(data->tg_event))
-		capture_truncate(entry->sync);
+		capture_truncate(entry);
 	else
 		capture_row(entry, data);
 	capture_entry_done();
@@ -78,12 +77,17 @@ capture_row(CaptureEntry *entry, TriggerData *data)
 	bool		has_null;
 	Jsonb	   *key;
 
+	if (entry->nwatched > 0)
+		capture_watched(entry, TRIGGER_FIRED_BY_INSERT(data->tg_event) ? NULL : data->tg_trigslot,
+						is_update ? data->tg_newslot : is_delete ? NULL : data->tg_trigslot);
+	if (entry->key == NULL)
+		return;
 	if (!is_delete)
 		capture_changed(entry, relation, is_update ? data->tg_newslot : data->tg_trigslot, is_update);
 
 	/* the row that is gone; deletes are no events, and an unchanged key is there already */
 	if (sync->mode == SYNC_APPEND || sync->nkeys == 0 ||
-		!(is_delete || (is_update && !same_key(entry, data->tg_trigslot, data->tg_newslot))))
+		!(is_delete || (is_update && !capture_same_key(entry->key, sync->nkeys, data->tg_trigslot, data->tg_newslot))))
 		return;
 	key = capture_key(entry->key, sync->nkeys, data->tg_trigslot, &has_null);
 	if (!has_null)
@@ -108,12 +112,12 @@ capture_changed(CaptureEntry *entry, Relation relation, TupleTableSlot *slot, bo
 }
 
 /* By the bytes: keys that are equal otherwise too are told apart for nothing, which does no harm. */
-static bool
-same_key(const CaptureEntry *entry, TupleTableSlot *old, TupleTableSlot *new)
+bool
+capture_same_key(const KeyColumn *key, int nkeys, TupleTableSlot *old, TupleTableSlot *new)
 {
-	for (int i = 0; i < entry->sync->nkeys; i++)
+	for (int i = 0; i < nkeys; i++)
 	{
-		AttrNumber	attno = entry->key[i].attno;
+		AttrNumber	attno = key[i].attno;
 		Form_pg_attribute attribute = TupleDescAttr(new->tts_tupleDescriptor, attno - 1);
 		bool		old_null;
 		bool		new_null;
@@ -130,14 +134,16 @@ same_key(const CaptureEntry *entry, TupleTableSlot *old, TupleTableSlot *new)
 
 /*
  * One marker, from however many tables: which keys are gone is found out when
- * it is delivered.  Only these modes delete what is gone.
+ * it is delivered.  Only these modes delete what is gone; but rows made of what
+ * is watched may have changed.
  */
 static void
-capture_truncate(const Sync *sync)
+capture_truncate(const CaptureEntry *entry)
 {
+	const Sync *sync = entry->sync;
 	JsonbParseState *state = NULL;
 
-	if ((sync->mode != SYNC_MIRROR && sync->mode != SYNC_REPLACE) || sync->nkeys == 0)
+	if ((sync->mode != SYNC_MIRROR && sync->mode != SYNC_REPLACE && entry->nwatched == 0) || sync->nkeys == 0)
 		return;
 	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	outbox_append(sync->id, JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL)),

@@ -45,6 +45,7 @@ CREATE TABLE activate.sync
 	cursor_type		text,
 	query_tree		text,
 	tree_major		integer,		-- of the PostgreSQL that wrote it: another one cannot read it
+	reads			oid[] NOT NULL DEFAULT '{}',	-- the relations that the query names
 	-- counts changes of target or key: what is learnt of the former ones is not kept
 	epoch			integer NOT NULL DEFAULT 0,
 	declared_at		timestamptz NOT NULL DEFAULT now(),
@@ -177,6 +178,53 @@ CREATE TABLE activate._undo
 );
 COMMENT ON TABLE activate._undo IS 'private: what targets held before runs, for activate_undo()';
 
+-- What an application has changed and we do not overwrite (options.conflict, src/compare/conflict.c): written by runs,
+-- read for each message of such a sync (src/deliver/kept.c).
+CREATE TABLE activate._kept
+(
+	sync			bigint NOT NULL,
+	digest			uuid NOT NULL,	-- activate._key_digest(key)
+	key				jsonb NOT NULL,
+	columns			jsonb NOT NULL,	-- with the application's values
+	PRIMARY KEY (sync, digest)
+);
+COMMENT ON TABLE activate._kept IS 'private: columns that applications have changed, with their values, which are sent instead of ours';
+
+-- What a target has accepted and not yet carried out, with all that is needed to
+-- settle its messages (src/deliver/job.c): rows of it are insert, a few small updates, delete.
+-- Of the arrays those up to "covered" have an element per message, the others per intent.
+CREATE SEQUENCE activate.job_id_seq;
+CREATE TABLE activate._job
+(
+	id				bigint PRIMARY KEY DEFAULT nextval('activate.job_id_seq'),
+	sync			bigint NOT NULL,
+	epoch			integer NOT NULL,	-- of the sync: a job for another target or key is nobody's
+	op				"char" NOT NULL,
+	bulk			boolean NOT NULL,	-- the operation is the one that "choose" names
+	handle			text NOT NULL,		-- what the API calls it
+	step			integer NOT NULL,	-- the request that goes next, or has perhaps gone
+	state			text,				-- as the API told it last
+	submitted_at	timestamptz NOT NULL,
+	deadline		timestamptz NOT NULL,
+	keys			jsonb[] NOT NULL,
+	ids				uuid[] NOT NULL,
+	seqs			bigint[] NOT NULL,
+	nonces			bigint[] NOT NULL,
+	hashes			bigint[] NOT NULL,
+	bodies			jsonb[] NOT NULL,
+	attempts		integer[] NOT NULL,
+	doubts			boolean[] NOT NULL,
+	covered			integer[] NOT NULL,	-- how many intents each message stands for
+	xids			xid8[] NOT NULL,
+	intents			bigint[] NOT NULL,
+	intent_nonces	bigint[] NOT NULL,
+	runs			bigint[] NOT NULL,
+	undos			integer[] NOT NULL
+);
+ALTER SEQUENCE activate.job_id_seq OWNED BY activate._job.id;
+CREATE INDEX job_sync_idx ON activate._job (sync);
+COMMENT ON TABLE activate._job IS 'private: jobs that targets have accepted and not yet carried out, with the messages in them';
+
 CREATE SEQUENCE activate.rejection_id_seq;
 CREATE TABLE activate.rejection
 (
@@ -211,7 +259,8 @@ CREATE TABLE activate._receipt
 	keys			jsonb[] NOT NULL,
 	ids				uuid[] NOT NULL,
 	times			timestamptz[] NOT NULL,
-	latencies		bigint[] NOT NULL	-- microseconds; NULL: no request was made
+	latencies		bigint[] NOT NULL,	-- microseconds; NULL: no request was made
+	reason			text				-- of what was accepted with a warning
 ) WITH (toast_tuple_target = 8160);
 ALTER SEQUENCE activate.receipt_id_seq OWNED BY activate._receipt.id;
 CREATE INDEX receipt_sync_idx ON activate._receipt (sync, newest);
@@ -269,6 +318,20 @@ CREATE TABLE activate._seen
 );
 COMMENT ON TABLE activate._seen IS 'private: rows of append syncs already taken within the lag of the watermark';
 
+-- Tables whose changes make keys of a sync due (options.watch): which columns say the key, in its order.
+-- "oid" tells whether "attributes" mean anything: in a database restored from a dump it is another one.
+CREATE TABLE activate._watch
+(
+	sync			bigint NOT NULL,
+	relation		regclass NOT NULL,
+	columns			text[] NOT NULL,	-- as they were called at declaration
+	attributes		smallint[] NOT NULL,
+	oid				oid NOT NULL,
+	by_key			boolean NOT NULL DEFAULT true,	-- keys say what a change has changed: see src/capture/bykey.c
+	PRIMARY KEY (sync, relation, columns)
+);
+COMMENT ON TABLE activate._watch IS 'private: tables that syncs watch, from options.watch';
+
 -- One row, written by the first declaration: guarantee 10.
 CREATE TABLE activate._identity
 (
@@ -289,6 +352,27 @@ CREATE TABLE activate._tick
 );
 COMMENT ON TABLE activate._tick IS 'private: last tick of each scheduled sync';
 
+-- Which syncs write what a sync reads, as the worker of the database has found when it last read its plan.
+CREATE TABLE activate._upstream
+(
+	sync			bigint NOT NULL,
+	upstream		bigint NOT NULL,
+	starts			boolean NOT NULL,	-- the sync is a model: without a schedule it runs after those
+	PRIMARY KEY (sync, upstream)
+);
+COMMENT ON TABLE activate._upstream IS 'private: which syncs run before which, for the worker';
+
+-- Syncs that may not pass anything on, because of what they read (src/quality).
+CREATE TABLE activate._gate
+(
+	sync			bigint PRIMARY KEY,
+	relations		oid[] NOT NULL,	-- that it reads
+	reason			text,			-- NULL: open again, and a run that was held is to be made up for
+	since			timestamptz NOT NULL DEFAULT clock_timestamp(),
+	looked_at		timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE activate._gate IS 'private: syncs that an expectation holds';
+
 -- activate_pause('target:name'); by name, so that a restored copy keeps it
 CREATE TABLE activate._paused_target
 (
@@ -302,6 +386,7 @@ COMMENT ON SEQUENCE activate.sync_id_seq IS 'ids of syncs';
 COMMENT ON SEQUENCE activate.run_id_seq IS 'ids of runs';
 COMMENT ON SEQUENCE activate.outbox_id_seq IS 'ids of intents: they order the intents of a key';
 COMMENT ON SEQUENCE activate.rejection_id_seq IS 'ids of dead letters';
+COMMENT ON SEQUENCE activate.job_id_seq IS 'ids of jobs';
 COMMENT ON SEQUENCE activate.receipt_id_seq IS 'ids of receipts';
 
 ALTER TABLE activate.sync ENABLE ROW LEVEL SECURITY;
@@ -311,8 +396,8 @@ DO $$
 DECLARE
 	t text;
 BEGIN
-	FOREACH t IN ARRAY ARRAY['run', '_outbox', '_retry', '_sent', '_undo', 'rejection', '_receipt', '_tally', '_watermark', '_seen',
-		'_tick'] LOOP
+	FOREACH t IN ARRAY ARRAY['run', '_outbox', '_retry', '_sent', '_undo', '_kept', '_job', 'rejection', '_receipt', '_tally', '_watermark', '_seen', '_watch',
+		'_tick', '_upstream', '_gate'] LOOP
 		EXECUTE format('ALTER TABLE activate.%I ENABLE ROW LEVEL SECURITY', t);
 		EXECUTE format('CREATE POLICY own ON activate.%I FOR SELECT USING '
 			'(sync IN (SELECT s.id FROM activate.sync s))', t);
@@ -330,8 +415,8 @@ DO $$
 DECLARE
 	t text;
 BEGIN
-	FOREACH t IN ARRAY ARRAY['sync', 'sync_id_seq', 'run_id_seq', '_outbox', 'outbox_id_seq', '_retry', '_sent',
-		'rejection', 'rejection_id_seq', '_watermark', '_seen', '_identity', '_tick', '_paused_target'] LOOP
+	FOREACH t IN ARRAY ARRAY['sync', 'sync_id_seq', 'run_id_seq', '_outbox', 'outbox_id_seq', '_retry', '_sent', '_kept',
+		'rejection', 'rejection_id_seq', '_watermark', '_seen', '_watch', '_identity', '_tick', '_gate', '_paused_target'] LOOP
 		PERFORM pg_extension_config_dump(format('activate.%I', t)::regclass, '');
 	END LOOP;
 	PERFORM pg_extension_config_dump('activate.connector', 'WHERE NOT shipped');

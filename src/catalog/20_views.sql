@@ -26,7 +26,7 @@ GRANT SELECT ON activate.sent TO PUBLIC;
 
 CREATE VIEW activate.receipt WITH (security_invoker = true) AS
 SELECT p.id + u.ord - 1 AS id, p.sync, u.key, p.op, p.outcome, p.code, u.id::text AS idempotency_key,
-	u.sent_at, u.latency * interval '1 microsecond' AS latency
+	u.sent_at, u.latency * interval '1 microsecond' AS latency, p.reason
   FROM activate._receipt p
  CROSS JOIN LATERAL unnest(p.keys, p.ids, p.times, p.latencies) WITH ORDINALITY AS u(key, id, sent_at, latency, ord);
 COMMENT ON VIEW activate.receipt IS 'delivery log, kept for activate.receipt_retention';

@@ -33,6 +33,7 @@
 #include "utils/rel.h"
 #include "utils/relcache.h"
 #include "utils/typcache.h"
+#include "utils/varlena.h"
 
 /* What is being parsed, for the error context. */
 typedef struct ParsedText
@@ -127,13 +128,7 @@ sync_source_column(const SyncSource *source, const char *name)
 Node *
 sync_source_expression(SyncSource *source, const char *text, const char *what)
 {
-	Node	   *result;
-
-	PARSED_TEXT_BEGIN(what, text);
-	source->pstate->p_sourcetext = text;
-	result = transformExpr(source->pstate, parse_expression(text, what), EXPR_KIND_SELECT_TARGET);
-	PARSED_TEXT_END();
-	return result;
+	return sync_source_expression_of(source, sync_parse_expression(text, what), text, what);
 }
 
 /*
@@ -157,11 +152,40 @@ sync_source_assign(SyncSource *source, Node *expression, const char *text, const
 Node *
 sync_source_condition(SyncSource *source, const char *text, const char *what)
 {
+	return sync_source_condition_of(source, sync_parse_expression(text, what), text, what);
+}
+
+Node *
+sync_parse_expression(const char *text, const char *what)
+{
+	Node	   *result;
+
+	PARSED_TEXT_BEGIN(what, text);
+	result = parse_expression(text, what);
+	PARSED_TEXT_END();
+	return result;
+}
+
+Node *
+sync_source_condition_of(SyncSource *source, Node *parsed, const char *text, const char *what)
+{
 	Node	   *result;
 
 	PARSED_TEXT_BEGIN(what, text);
 	source->pstate->p_sourcetext = text;
-	result = transformWhereClause(source->pstate, parse_expression(text, what), EXPR_KIND_WHERE, what);
+	result = transformWhereClause(source->pstate, parsed, EXPR_KIND_WHERE, what);
+	PARSED_TEXT_END();
+	return result;
+}
+
+Node *
+sync_source_expression_of(SyncSource *source, Node *parsed, const char *text, const char *what)
+{
+	Node	   *result;
+
+	PARSED_TEXT_BEGIN(what, text);
+	source->pstate->p_sourcetext = text;
+	result = transformExpr(source->pstate, parsed, EXPR_KIND_SELECT_TARGET);
 	PARSED_TEXT_END();
 	return result;
 }
@@ -235,6 +259,32 @@ name_list(const List *names)
 	initStringInfo(&out);
 	foreach(cell, names)
 		appendStringInfo(&out, "%s%s", out.len > 0 ? ", " : "", strVal(lfirst(cell)));
+	return out.data;
+}
+
+/*
+ * The caller's search_path with pg_catalog first and pg_temp last, whatever
+ * the caller put where: names of ours that need no schema must not be caught
+ * on the way.
+ */
+char *
+sync_kept_search_path(void)
+{
+	List	   *names;
+	ListCell   *cell;
+	StringInfoData out;
+
+	initStringInfo(&out);
+	appendStringInfoString(&out, "pg_catalog");
+	if (SplitIdentifierString(pstrdup(namespace_search_path), ',', &names))
+		foreach(cell, names)
+		{
+			const char *name = lfirst(cell);
+
+			if (strcmp(name, "pg_catalog") != 0 && strcmp(name, "pg_temp") != 0)
+				appendStringInfo(&out, ", %s", quote_identifier(name));
+		}
+	appendStringInfoString(&out, ", pg_temp");
 	return out.data;
 }
 

@@ -36,11 +36,19 @@ extern Node *sync_source_assign(SyncSource *source, Node *expression, const char
 /* A condition: an expression coerced to boolean. */
 extern Node *sync_source_condition(SyncSource *source, const char *text, const char *what);
 
+/* One SQL expression, not analysed yet; the next two analyse one, of which text is what the user wrote. */
+extern Node *sync_parse_expression(const char *text, const char *what);
+extern Node *sync_source_condition_of(SyncSource *source, Node *parsed, const char *text, const char *what);
+extern Node *sync_source_expression_of(SyncSource *source, Node *parsed, const char *text, const char *what);
+
 /*
  * SELECT targets FROM source WHERE condition, checked: no set-returning
  * functions, and the current user may select what it reads.
  */
 extern Query *sync_source_query(SyncSource *source, List *targets, Node *condition);
+
+/* The caller's search_path as a declaration keeps it. */
+extern char *sync_kept_search_path(void);
 
 /* Names of the primary key's columns of a relation (char *), NIL if there is none. */
 extern List *relation_primary_key(Oid relation);

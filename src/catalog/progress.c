@@ -127,6 +127,12 @@ progress_bytes(int64 bytes)
 	my_bytes = Max(my_bytes, 0) + bytes;
 }
 
+int64
+progress_bytes_read(void)
+{
+	return Max(my_bytes, 0);
+}
+
 void
 progress_end(void)
 {

@@ -29,6 +29,7 @@ extern void progress_expect(int64 rows);
 
 /* So many bytes have come from another server; per row, it becomes visible with the count of rows. */
 extern void progress_bytes(int64 bytes);
+extern int64 progress_bytes_read(void);	/* in this process; 0: none */
 
 /*
  * Statements that read a source may count as they go: "WHERE

@@ -47,10 +47,7 @@ sync_tree(const Sync *sync)
 char *
 sync_query(const Sync *sync, char **reason)
 {
-	IdentityScope scope;
 	Query	   *query;
-	Search		search = {NIL, NULL};
-	char	   *text;
 
 	*reason = NULL;
 	if (sync->query_tree == NULL)
@@ -64,6 +61,17 @@ sync_query(const Sync *sync, char **reason)
 		*reason = psprintf("it was declared under PostgreSQL %d and waits for activate_adopt()", sync->tree_major);
 		return NULL;
 	}
+	return sync_tree_text(query, reason);
+}
+
+char *
+sync_tree_text(Query *query, char **reason)
+{
+	IdentityScope scope;
+	Search		search = {NIL, NULL};
+	char	   *text;
+
+	*reason = NULL;
 	if (find_missing((Node *) query, &search))
 	{
 		*reason = search.missing;

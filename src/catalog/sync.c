@@ -71,6 +71,35 @@ sync_find(const char *name, MemoryContext context)
 					 TEXTOID, CStringGetTextDatum(name), context);
 }
 
+List *
+sync_load_found(const char *ids)
+{
+	IdentityScope scope;
+	MemoryContext context = CurrentMemoryContext;
+	List	   *syncs = NIL;
+
+	identity_enter_extension(&scope);
+	SPI_connect();
+	SPI_execute(ids, false, 0);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		bool		isnull;
+		Datum		id = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+		MemoryContext previous;
+		Sync	   *sync = sync_load(DatumGetInt64(id), context);
+
+		/* an old snapshot still shows syncs that others have dropped since */
+		if (sync == NULL)
+			continue;
+		previous = MemoryContextSwitchTo(context);
+		syncs = lappend(syncs, sync);
+		MemoryContextSwitchTo(previous);
+	}
+	SPI_finish();
+	identity_leave(&scope);
+	return syncs;
+}
+
 Sync *
 sync_require(const char *name, MemoryContext context)
 {
@@ -141,6 +170,14 @@ sync_keeps_undo(const Sync *sync)
 {
 	return sync->kind == SYNC_TO_API && !sync->implicit && sync->mode != SYNC_APPEND &&
 		sync_option_bool(sync, "image", true) && sync_option_bool(sync, "undo", true);
+}
+
+bool
+sync_is_view(const Sync *sync)
+{
+	char	   *materialized = sync_option_text(sync, "materialized");
+
+	return materialized && strcmp(materialized, "view") == 0;
 }
 
 void

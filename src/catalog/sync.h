@@ -9,7 +9,8 @@
  *		  FROM (source) [WHERE options.where]
  *
  * k* have the source's types (names in key), v* are the mapped values cast to
- * the target's column types (names in columns).  d is there where rows that
+ * the target's column types (names in columns).  c is options.cursor, or the
+ * source's column of options.newest.  d is there where rows that
  * say they are gone must be seen: in a mirror by cursor; else they are left out
  * as by a where.  It is analysed once, at
  * declaration, by the owner; kept as a node tree, so that renames of tables
@@ -77,7 +78,7 @@ typedef struct Sync
 	int			ncolumns;
 	char	  **columns;		/* target column (or free field) names of v1.. */
 	char	  **column_types;
-	bool		has_cursor;		/* Q has a column c */
+	bool		has_cursor;		/* Q has a column c: by which it is captured, or options.newest */
 	char	   *cursor_type;
 	char	   *query_tree;		/* nodeToString(Query) of Q, NULL when implicit */
 	int			tree_major;		/* SYNC_TREE_MAJOR of who wrote it */
@@ -94,7 +95,9 @@ typedef struct RunCounts
 	int64		updated;
 	int64		deleted;
 	int64		rejected;
-	bool		held;			/* over the mirror limit: deletes wait for full => true */
+	int64		quarantined;	/* of the rejected: they fail an expectation */
+	bool		held;			/* over the mirror limit: deletes wait for full => true; or gate */
+	const char *gate;			/* an expectation lets nothing pass: why; NULL: none does */
 } RunCounts;
 
 /* The part of a run that the present transaction does, where a run is done by chunks (sync/chunk.c). */
@@ -102,6 +105,7 @@ typedef struct RunChunk
 {
 	const char *condition;		/* on columns of Q, which is called q */
 	bool		ahead;			/* new rows only, by key; an ordinary run comes after the last chunk */
+	bool		beside;			/* other processes write theirs at the same time (load/worker.c) */
 	bool		last;			/* by cursor: there is nothing behind it */
 	Datum		end;			/* text[]: the cursor's value or the key where it ends; not of the last one */
 	struct FileEntry *file;		/* it is this file (file/file.h); NULL: as above */
@@ -110,6 +114,8 @@ typedef struct RunChunk
 /* By name or id, in context; NULL if there is none.  Needs a transaction; runs as the extension's owner. */
 extern Sync *sync_load(int64 id, MemoryContext context);
 extern Sync *sync_find(const char *name, MemoryContext context);
+/* Those whose ids a query of our own gives as its only column, run as the extension's owner; in the current context. */
+extern List *sync_load_found(const char *ids);
 
 /*
  * By name for a verb of the calling user: errors 42704 (unknown; the hint
@@ -130,6 +136,9 @@ extern Query *sync_tree(const Sync *sync);
  */
 extern char *sync_query(const Sync *sync, char **reason);
 
+/* The same for any kept tree. */
+extern char *sync_tree_text(Query *query, char **reason);
+
 /* The same for who cannot go on without it: an ERROR with the reason. */
 extern char *sync_query_needed(const Sync *sync);
 
@@ -146,6 +155,18 @@ extern char *sync_option_text(const Sync *sync, const char *name);	/* NULL: not 
 
 /* Is what the target held before a run kept, for activate_undo()? */
 extern bool sync_keeps_undo(const Sync *sync);
+
+/* Is the target a view, which has no runs (options.materialized)? */
+extern bool sync_is_view(const Sync *sync);
+
+/* Does options.conflict say that what an application has changed may stay? */
+extern bool sync_heeds_application(const Sync *sync);
+
+/* conflict.c: what that says of a column: "warehouse", "application", "newest" or "ignore". */
+extern const char *sync_conflict_policy(Jsonb *options, const char *column);
+
+/* The column of a side that tells when a row was changed (options.newest); NULL: none is declared. */
+extern char *sync_conflict_newest(Jsonb *options, const char *side);
 
 /*
  * Acts as the owner, in the rendering settings and under the search_path of

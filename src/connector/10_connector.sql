@@ -1,43 +1,5 @@
--- The two generic connectors.  "rest" is empty: a server's options describe
--- the API.  "webhook" is complete but for its URL: SEMANTICS 5.  "receive" is
--- the way in: nothing is sent to it, others push events to us.
-
-INSERT INTO activate.connector (name, definition, shipped) VALUES
-('rest', $json$
-{
-	"name": "rest",
-	"description": "any JSON API, described by the options of the server"
-}
-$json$, true),
-('receive', $json$
-{
-	"name": "receive",
-	"description": "events that others push: signed, each once, into a table"
-}
-$json$, true),
-('webhook', $json$
-{
-	"name": "webhook",
-	"description": "changes, or bare rows, sent to a URL",
-	"objects": {
-		"change": {
-			"path": "",
-			"columns": {"row": "jsonb"},
-			"read": false,
-			"write": {
-				"insert": {"path": "", "idempotent": true},
-				"update": {"path": "", "idempotent": true},
-				"upsert": {"path": "", "idempotent": true},
-				"delete": {"path": "", "idempotent": true, "body": "row"}
-			},
-			"answer": {
-				"shape": "array", "path": "results", "optional": true,
-				"status": "status", "error": "error"
-			}
-		}
-	}
-}
-$json$, true);
+-- Definitions are files: definitions/*.json, which the Makefile puts behind
+-- everything else.
 
 CREATE FUNCTION activate._connector_store(name text, definition jsonb) RETURNS boolean
 LANGUAGE sql
@@ -72,5 +34,5 @@ CREATE FUNCTION activate._connector_answer(foreign_table regclass, rows jsonb, s
 LANGUAGE c STABLE STRICT
 AS 'MODULE_PATHNAME', 'connector_sql_answer';
 COMMENT ON FUNCTION activate._connector_answer(regclass, jsonb, integer, bytea, text) IS
-	'private: what a definition makes of an answer to these rows: the class of the call and of each row';
+	'private: what a definition makes of an answer to these rows (status 0: none came): the class of the call and of each row';
 REVOKE ALL ON FUNCTION activate._connector_answer(regclass, jsonb, integer, bytea, text) FROM PUBLIC;

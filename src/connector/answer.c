@@ -19,14 +19,14 @@
 /* What one verdict needs to know besides the status. */
 typedef struct AnswerCall
 {
+	const Connector *connector;
 	const ConnectorWrite *write;
 	const ConnectorAuth *auth;
+	const HttpRequest *request;
 	const ConnectorRow *rows;
 	RowAnswer  *answers;
 	int			n;
-	bool		throttled;		/* as a whole, in whatever way */
-	bool		told_when;		/* and until when */
-	bool		own_words;		/* webhook: a receiver of our own protocol */
+	int64	   *retry_after_ms;
 } AnswerCall;
 
 /*
@@ -34,7 +34,7 @@ typedef struct AnswerCall
  * database's encoding, at most max bytes.  Where the encoding is not UTF-8,
  * what is not ASCII becomes "?": converting could throw.
  */
-static char *
+char *
 answer_text(const char *text, int max)
 {
 	char	   *clean = palloc(max + 1);
@@ -66,6 +66,20 @@ answer_text(const char *text, int max)
 	return clean;
 }
 
+static void
+answer_close(void *reader)
+{
+	reader_close(reader);
+}
+
+Reader *
+answer_open(const HttpRequest *request, MemoryContext owner)
+{
+	Reader	   *reader = reader_open(request->answer, request->answer_len);
+
+	return reader ? mem_adopt(owner, reader, answer_close) : NULL;
+}
+
 /* The class of a status, of a call or of a row in it. */
 static AnswerClass
 answer_class(const AnswerCall *call, int status, bool of_row)
@@ -88,16 +102,52 @@ answer_class(const AnswerCall *call, int status, bool of_row)
 		case 422:
 			return of_row || call->n == 1 ? ANSWER_REJECTED : ANSWER_SPLIT;
 		case 503:
-			return call->told_when ? ANSWER_THROTTLED : ANSWER_RETRY;
+			return connector_retry_after(call->request) >= 0 ? ANSWER_THROTTLED : ANSWER_RETRY;
 	}
 	return status >= 500 ? ANSWER_RETRY : ANSWER_REJECTED;
+}
+
+/* The class of what the definition says. */
+static AnswerClass
+answer_by_verdict(const AnswerCall *call, AnswerVerdict verdict)
+{
+	switch (verdict)
+	{
+		case VERDICT_AUTH:
+			return ANSWER_AUTH;
+		case VERDICT_CONFIG:
+			return ANSWER_CONFIG;
+		case VERDICT_THROTTLED:
+			return ANSWER_THROTTLED;
+		case VERDICT_LOCKED:
+			return ANSWER_LOCKED;
+		case VERDICT_TRANSIENT:
+			return ANSWER_RETRY;
+		case VERDICT_INVALID_BATCH:
+			return call->n == 1 ? ANSWER_REJECTED : ANSWER_SPLIT;
+		case VERDICT_INVALID_ROW:
+		case VERDICT_SILENT:
+			return ANSWER_REJECTED;
+		case VERDICT_WARNING:
+			return ANSWER_WARNED;
+		case VERDICT_NONE:
+		case VERDICT_OK:
+			break;
+	}
+	return ANSWER_OK;
+}
+
+static bool
+answer_taken(AnswerClass class)
+{
+	return class == ANSWER_OK || class == ANSWER_WARNED;
 }
 
 /* Deleted already is as good as deleted; but a receiver of webhooks means its URL. */
 static bool
 answer_gone(const AnswerCall *call, const ConnectorRow *row, int status, bool of_row)
 {
-	return (status == 404 || status == 410) && row->op == OUTBOX_DELETE && !call->own_words &&
+	return (status == 404 || status == 410) && row->op == OUTBOX_DELETE && call->connector->format == FORMAT_OBJECT &&
 		(of_row || (call->n == 1 && strcmp(call->write->method, "DELETE") == 0));
 }
 
@@ -112,6 +162,44 @@ answer_reason(const AnswerCall *call, const char *said, int status, AnswerClass 
 	return status > 0 ? psprintf("HTTP %d", status) : pstrdup("the answer says that it failed");
 }
 
+/* Of what the definition judged: its own words, the API's, or the text that it knew it by. */
+static char *
+answer_reason_of(const AnswerCall *call, const ReaderMatch *match, AnswerVerdict verdict, const char *said, int status,
+				 AnswerClass class)
+{
+	if (match->rule != NULL && match->rule->reason != NULL)
+		return pstrdup(match->rule->reason);
+	if (class == ANSWER_AUTH)
+		said = NULL;
+	if (said == NULL && match->mark != NULL)
+		return psprintf("the answer says: %s", match->mark);
+	if (said == NULL && verdict == VERDICT_SILENT)
+		return pstrdup("the API accepted the call but says of nothing that it was applied");
+	return answer_reason(call, said, status, class);
+}
+
+static const char *
+answer_mark(const ReaderMatch *match)
+{
+	return match->rule != NULL && match->rule->reason != NULL ? match->rule->reason : match->mark;
+}
+
+/* How long to wait, by a rule or as the API is known to say it: the longest of all rows. */
+static void
+answer_wait(const AnswerCall *call, const Reader *reader, const AnswerRule *rule, AnswerClass class)
+{
+	int64		wait_ms = rule ? rule->wait_ms : -1;
+	int64		told_ms;
+
+	if (class != ANSWER_THROTTLED && class != ANSWER_LOCKED && class != ANSWER_RETRY)
+		return;
+	if (rule != NULL && rule->wait_at != NULL && (told_ms = reader_seconds_at(reader, rule->wait_at)) >= 0)
+		wait_ms = told_ms;
+	if (class == ANSWER_THROTTLED || wait_ms >= 0)
+		wait_ms = connector_wait(call->connector, call->request, wait_ms);
+	*call->retry_after_ms = Max(*call->retry_after_ms, wait_ms);
+}
+
 /* All rows alike. */
 static AnswerClass
 answer_all(const AnswerCall *call, AnswerClass class, int code, const char *reason)
@@ -121,20 +209,37 @@ answer_all(const AnswerCall *call, AnswerClass class, int code, const char *reas
 		call->answers[i].class = class;
 		call->answers[i].code = code;
 		call->answers[i].reason = class == ANSWER_OK ? NULL : pstrdup(reason);
+		call->answers[i].mark = NULL;
 		call->answers[i].remote_id = NULL;
 	}
 	return class;
 }
 
+/*
+ * Some rows failed, nobody says which: where a repeat does no harm, halves will
+ * tell; else all count as accepted, and their receipts say that nobody knows.
+ */
 static AnswerClass
-answer_row(const AnswerCall *call, int i, const ReaderRow *said, int http_status)
+answer_unsure(const AnswerCall *call, RowAnswer *answer, const char *said)
+{
+	answer->class = call->n == 1 ? ANSWER_REJECTED : call->write->idempotent ? ANSWER_SPLIT : ANSWER_WARNED;
+	answer->reason = answer->class == ANSWER_WARNED ? pstrdup("accepted, unconfirmed: some rows of the call failed")
+		: answer_reason(call, said, 0, answer->class);
+	return answer->class;
+}
+
+static AnswerClass
+answer_row(const AnswerCall *call, const Reader *reader, int i, const ReaderRow *said, int http_status)
 {
 	RowAnswer  *answer = &call->answers[i];
 	int			status = said->status ? said->status : http_status;
 
-	answer->class = answer_class(call, status, true);
+	answer->class = said->verdict != VERDICT_NONE ? answer_by_verdict(call, said->verdict)
+		: answer_class(call, status, true);
 	answer->code = status;
 	answer->reason = NULL;
+	answer->mark = answer_mark(&said->match);
+	answer->unmentioned = said->unnamed || !said->mentioned;
 	answer->remote_id = NULL;
 	if (!said->mentioned)
 	{
@@ -142,20 +247,30 @@ answer_row(const AnswerCall *call, int i, const ReaderRow *said, int http_status
 		answer->reason = pstrdup("the answer does not mention this row");
 		return answer->class;
 	}
-	if (answer_gone(call, &call->rows[i], status, true))
+	if (said->unsure)
+		return answer_unsure(call, answer, said->reason);
+	if (said->verdict == VERDICT_NONE && answer_gone(call, &call->rows[i], status, true))
 		answer->class = ANSWER_OK;
 	else if (answer->class == ANSWER_OK && said->failed)
 		answer->class = ANSWER_REJECTED;
-	if (answer->class == ANSWER_OK)
+	if (answer_taken(answer->class))
 		answer->remote_id = said->id ? answer_text(said->id, ANSWER_ID_BYTES) : NULL;
-	else
-		answer->reason = answer_reason(call, said->reason, said->status, answer->class);
+	if (answer->class != ANSWER_OK)
+		answer->reason = answer_reason_of(call, &said->match, said->verdict, said->reason, said->status, answer->class);
+	answer_wait(call, reader, said->match.rule, answer->class);
 	return answer->class;
 }
 
+static bool
+answer_stops(AnswerClass class)
+{
+	return class == ANSWER_AUTH || class == ANSWER_CONFIG;
+}
+
 /*
- * 401, 403 or 407 of some rows: where another row was taken, or refused for its
- * own sake, the credential evidently works, and such a row is a bad one.
+ * A refusal of the credential (401, 403 or 407), or of how things are set up,
+ * for some rows: where another row was taken, or refused for its own sake, they
+ * evidently work, and such a row is a bad one.
  */
 static bool
 answer_works(const AnswerCall *call)
@@ -163,9 +278,9 @@ answer_works(const AnswerCall *call)
 	bool		works = false;
 
 	for (int i = 0; i < call->n; i++)
-		works = works || call->answers[i].class == ANSWER_OK || call->answers[i].class == ANSWER_REJECTED;
+		works = works || answer_taken(call->answers[i].class) || call->answers[i].class == ANSWER_REJECTED;
 	for (int i = 0; works && i < call->n; i++)
-		if (call->answers[i].class == ANSWER_AUTH)
+		if (answer_stops(call->answers[i].class))
 			call->answers[i].class = ANSWER_REJECTED;
 	return works;
 }
@@ -180,8 +295,8 @@ answer_of_rows(const AnswerCall *call)
 
 	for (int i = 0; i < call->n; i++)
 	{
-		if (!works && call->answers[i].class == ANSWER_AUTH)
-			return ANSWER_AUTH;
+		if (!works && answer_stops(call->answers[i].class))
+			return call->answers[i].class;
 		throttled = throttled || call->answers[i].class == ANSWER_THROTTLED;
 		if (call->answers[i].class != common)
 			common = ANSWER_OK;
@@ -190,33 +305,12 @@ answer_of_rows(const AnswerCall *call)
 		common == ANSWER_RETRY || common == ANSWER_AMBIGUOUS ? common : ANSWER_OK;
 }
 
-/* For ANSWER_KEYED: what each row's column holds, in UTF-8 as the answer is. */
-static const char **
-answer_keys(const AnswerCall *call)
-{
-	const char **keys = palloc0(sizeof(char *) * call->n);
-	const char *column = call->write->answer.column;
-
-	if (call->write->answer.shape != ANSWER_KEYED)
-		return keys;
-	for (int i = 0; i < call->n; i++)
-	{
-		const ConnectorRow *row = &call->rows[i];
-		char	   *text = row->row ? template_member_text(row->row, column) : NULL;
-
-		if (text == NULL && row->target_key != NULL)
-			text = template_member_text(row->target_key, column);
-		keys[i] = text ? pg_server_to_any(text, strlen(text), PG_UTF8) : NULL;
-	}
-	return keys;
-}
-
 static AnswerClass
 answer_accepted(const AnswerCall *call, const Reader *reader, int status)
 {
 	ReaderRow  *said = palloc0(sizeof(ReaderRow) * call->n);
 
-	switch (reader_rows(reader, &call->write->answer, answer_keys(call), call->n, said))
+	switch (reader_rows(reader, &call->write->answer, answer_keys(call->write, call->rows, call->n), call->n, said))
 	{
 		case READER_ABSENT:
 			return answer_all(call, ANSWER_OK, status, NULL);
@@ -229,36 +323,86 @@ answer_accepted(const AnswerCall *call, const Reader *reader, int status)
 			break;
 	}
 	for (int i = 0; i < call->n; i++)
-		(void) answer_row(call, i, &said[i], status);
+		(void) answer_row(call, reader, i, &said[i], status);
 	return answer_of_rows(call);
 }
 
-static void
-answer_close(void *reader)
+/* A rule of the definition holds of the answer as a whole. */
+static AnswerClass
+answer_ruled(const AnswerCall *call, const Reader *reader, const ReaderMatch *match, int status)
 {
-	reader_close(reader);
+	const ConnectorAnswer *answer = &call->write->answer;
+	AnswerVerdict verdict = match->rule->verdict;
+	AnswerClass class = answer_by_verdict(call, verdict);
+
+	/* as a 2xx: the rows may say more */
+	if (verdict == VERDICT_OK && answer->shape != ANSWER_STATUS)
+		return answer_accepted(call, reader, status >= 200 && status < 300 ? status : 200);
+	answer_wait(call, reader, match->rule, class);
+	class = answer_all(call, class, status,
+					   answer_reason_of(call, match, verdict, reader_reason(reader, answer->error), status, class));
+	for (int i = 0; i < call->n; i++)
+		call->answers[i].mark = answer_mark(match);
+	if (answer_taken(class) && call->n == 1 && answer->id != NULL)
+	{
+		const char *id = reader_text_at(reader, answer->id);
+
+		call->answers[0].remote_id = id ? answer_text(id, ANSWER_ID_BYTES) : NULL;
+	}
+	return class == ANSWER_WARNED ? ANSWER_OK : class;
+}
+
+/* The value of a header, for rules. */
+static const char *
+answer_header(void *request, const char *name)
+{
+	return http_answer_header(request, name);
+}
+
+/* By the status, as far as no rule says otherwise. */
+static AnswerClass
+answer_by_status(const AnswerCall *call, const Reader *reader, const ReaderContext *context)
+{
+	int			status = context->status;
+	bool		throttled = answer_throttled(call->connector, call->request, reader, call->retry_after_ms);
+	AnswerClass class = throttled ? ANSWER_THROTTLED : answer_class(call, status, false);
+	const char *said;
+
+	if (answer_gone(call, &call->rows[0], status, false))
+		return answer_all(call, ANSWER_OK, status, NULL);
+	if (class == ANSWER_OK && reader_succeeded(reader, &call->write->answer, context))
+		return answer_accepted(call, reader, status);
+	said = reader_reason(reader, call->write->answer.error);
+	if (class == ANSWER_OK && reader_broken(reader))
+		return answer_all(call, ANSWER_AMBIGUOUS, status, "the answer is not the JSON that was expected");
+	if (class == ANSWER_OK)
+	{
+		class = answer_by_verdict(call, VERDICT_INVALID_BATCH);
+		return answer_all(call, class, status, said ? answer_reason(call, said, status, class)
+						  : "the answer does not say that it succeeded");
+	}
+	return answer_all(call, class, status, answer_reason(call, said, status, class));
 }
 
 /* A whole response. */
 static AnswerClass
-answer_response(const AnswerCall *call, const HttpRequest *request)
+answer_response(const AnswerCall *call)
 {
 	MemoryContext owner = AllocSetContextCreate(CurrentMemoryContext, "activate answer",
 												ALLOCSET_SMALL_SIZES);
-	Reader	   *reader = reader_open(request->answer, request->answer_len);
-	int			status = (int) request->status;
-	AnswerClass class = call->throttled ? ANSWER_THROTTLED : answer_class(call, status, false);
+	const HttpRequest *request = call->request;
+	const AnswerRules *rules = &call->write->answer.rules;
+	Reader	   *reader = answer_open(request, owner);
+	ReaderContext context = {(int) request->status, answer_header, unconstify(HttpRequest *, request)};
+	ReaderMatch match = {NULL, NULL};
+	AnswerClass class;
 
 	if (reader == NULL)
-		return answer_all(call, ANSWER_AMBIGUOUS, status, "out of memory while reading the answer");
-	mem_adopt(owner, reader, answer_close);
-	if (answer_gone(call, &call->rows[0], status, false))
-		class = answer_all(call, ANSWER_OK, status, NULL);
-	else if (class == ANSWER_OK)
-		class = answer_accepted(call, reader, status);
-	else
-		class = answer_all(call, class, status,
-						   answer_reason(call, reader_reason(reader, call->write->answer.error), status, class));
+		return answer_all(call, ANSWER_AMBIGUOUS, context.status, "out of memory while reading the answer");
+	if (rules->n > 0)
+		match = reader_judge(reader, rules, &context);
+	class = match.rule ? answer_ruled(call, reader, &match, context.status)
+		: answer_by_status(call, reader, &context);
 	MemoryContextDelete(owner);
 	return class;
 }
@@ -269,12 +413,14 @@ connector_answer(const Connector *connector, const ConnectorAuth *auth,
 				 RowAnswer *answers, int64 *retry_after_ms)
 {
 	AnswerCall	call = {
-		.write = connector_write(connector, rows[0].op),
+		.connector = connector,
+		.write = rows[0].write ? rows[0].write : connector_write(connector, rows[0].op),
 		.auth = auth,
+		.request = request,
 		.rows = rows,
 		.answers = answers,
 		.n = n,
-		.own_words = connector->format != FORMAT_OBJECT
+		.retry_after_ms = retry_after_ms
 	};
 	char	   *reason = answer_text(request->reason ? request->reason : "no answer", ANSWER_REASON_BYTES);
 
@@ -282,9 +428,7 @@ connector_answer(const Connector *connector, const ConnectorAuth *auth,
 	switch (request->outcome)
 	{
 		case HTTP_ANSWERED:
-			call.throttled = connector_throttled(connector, request, retry_after_ms);
-			call.told_when = *retry_after_ms >= 0;
-			return answer_response(&call, request);
+			return answer_response(&call);
 		case HTTP_FORBIDDEN:
 		case HTTP_NO_CONNECTION:
 			break;

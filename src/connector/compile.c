@@ -10,8 +10,8 @@
 #include "connector/definition.h"
 #include "core/compat.h"
 
-pg_noreturn static void
-compile_fail(const char *subject, const char *message, const char *hint)
+void
+definition_fail(const char *subject, const char *message, const char *hint)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -19,22 +19,15 @@ compile_fail(const char *subject, const char *message, const char *hint)
 			 errhint("%s", hint)));
 }
 
+static void compile_operation(Connector *connector, ConnectorWrite *write, OutboxOp op, const char *name,
+							  const char *method, const JsonbValue *whole, const JsonbValue *object, const JsonbValue *operations,
+							  const char *subject);
+
 /* Measured at 50 ms latency: 8 give most of what more would (docs/decisions.md), and few APIs mind. */
 #define PAGES_IN_FLIGHT	8
 
-static bool
-compile_has_column(const Connector *connector, const char *name)
-{
-	for (int i = 0; i < connector->ncolumns; i++)
-	{
-		if (strcmp(connector->columns[i].name, name) == 0)
-			return true;
-	}
-	return false;
-}
-
-static char *
-compile_column_names(const Connector *connector)
+char *
+definition_column_names(const Connector *connector)
 {
 	StringInfoData names;
 
@@ -44,48 +37,12 @@ compile_column_names(const Connector *connector)
 	return names.data;
 }
 
-static void
-compile_require_column(const Connector *connector, const char *name, const char *where, const char *subject)
+void
+definition_require_column(const Connector *connector, const char *name, const char *where, const char *subject)
 {
-	if (!compile_has_column(connector, name))
-		compile_fail(subject, psprintf("%s names a column \"%s\" that does not exist", where, name),
-					 psprintf("The columns are: %s.", compile_column_names(connector)));
-}
-
-/* Path and readonly of columns, where the foreign table's own options do not say. */
-static void
-compile_columns(Connector *connector, const JsonbValue *object)
-{
-	JsonbValue	columns;
-	JsonbValue	column;
-	StringInfoData row;
-
-	if (definition_get_in(object, "columns", &columns))
-	{
-		for (int i = 0; i < connector->ncolumns; i++)
-		{
-			TemplateColumn *known = &connector->columns[i];
-
-			if (!definition_get_in(&columns, known->name, &column))
-				continue;
-			if (known->path == NULL)
-				known->path = definition_text(&column, "path");
-			known->skip = known->skip || definition_bool(&column, "readonly", false);
-		}
-	}
-
-	/* two columns at one place, found by printing a row that has them all */
-	initStringInfo(&row);
-	appendStringInfoChar(&row, '{');
-	for (int i = 0; i < connector->ncolumns; i++)
-	{
-		appendStringInfoString(&row, i > 0 ? ", " : "");
-		template_append_string(&row, connector->columns[i].name);
-		appendStringInfoString(&row, ": null");
-	}
-	appendStringInfoChar(&row, '}');
-	template_append_object(&row, definition_parse(pstrdup(row.data), "columns", false),
-						   connector->columns, connector->ncolumns);
+	if (definition_column(connector, name) == NULL)
+		definition_fail(subject, psprintf("%s names a column \"%s\" that does not exist", where, name),
+					 psprintf("The columns are: %s.", definition_column_names(connector)));
 }
 
 static void
@@ -103,11 +60,11 @@ compile_key(Connector *connector, const JsonbValue *object, const char *subject)
 	{
 		char	   *name = lfirst(lc);
 
-		compile_require_column(connector, name, "\"key\"", subject);
+		definition_require_column(connector, name, "\"key\"", subject);
 		for (int i = 0; i < connector->nkeys; i++)
 		{
 			if (strcmp(connector->key[i], name) == 0)
-				compile_fail(subject, psprintf("\"key\" names \"%s\" twice", name),
+				definition_fail(subject, psprintf("\"key\" names \"%s\" twice", name),
 							 "Name each key column once.");
 		}
 		connector->key[connector->nkeys++] = name;
@@ -138,7 +95,7 @@ compile_page(ConnectorRead *read, const JsonbValue *page, const char *subject)
 	char	   *given;
 
 	if (name == NULL)
-		compile_fail(subject, "\"read.page\" does not say its \"style\"",
+		definition_fail(subject, "\"read.page\" does not say its \"style\"",
 					 "Valid styles are: none, cursor, page, offset, next_url, link.");
 	while (strcmp(styles[i].name, name) != 0)
 		i++;
@@ -154,7 +111,7 @@ compile_page(ConnectorRead *read, const JsonbValue *page, const char *subject)
 	read->in_flight = definition_int(page, "in_flight", PAGES_IN_FLIGHT);
 	if ((read->param != NULL && *read->param == '\0') ||
 		(read->size_param != NULL && *read->size_param == '\0'))
-		compile_fail(subject, "\"read.page\" has an empty parameter name",
+		definition_fail(subject, "\"read.page\" has an empty parameter name",
 					 "Leave \"param\" or \"size_param\" out to have the default.");
 }
 
@@ -173,6 +130,7 @@ compile_read(Connector *connector, const JsonbValue *object, const char *subject
 		/* what has a path can be read, unless "read" is false */
 		read->possible = (path != NULL);
 		read->path = path;
+		definition_compile_filters(connector, object, NULL, subject);
 		return;
 	}
 	if (from.type == jbvBool)
@@ -182,7 +140,7 @@ compile_read(Connector *connector, const JsonbValue *object, const char *subject
 	if (read->path == NULL)
 		read->path = path;
 	if (read->path == NULL)
-		compile_fail(subject, "\"read\" needs a path", "Write \"path\" of the object or of \"read\".");
+		definition_fail(subject, "\"read\" needs a path", "Write \"path\" of the object or of \"read\".");
 	if (definition_text(&from, "method") != NULL)
 		read->method = definition_text(&from, "method");
 	read->records = definition_text(&from, "records");
@@ -204,59 +162,35 @@ compile_read(Connector *connector, const JsonbValue *object, const char *subject
 	}
 	if (definition_get_in(&from, "page", &part))
 		compile_page(read, &part, subject);
+	definition_compile_filters(connector, object, &from, subject);
 }
 
-/* An operation's own "answer" over the object's, member by member. */
+/* What is sent in something is found in it. */
 static void
-compile_answer(ConnectorWrite *write, const Connector *connector, const JsonbValue *object,
-			   const JsonbValue *operation, const char *where, const char *subject)
+compile_unwrap(Connector *connector)
 {
-	static const char *const shapes[] = {"status", "array", "errors", "keyed"};
-	ConnectorAnswer *answer = &write->answer;
-	JsonbValue	common;
-	JsonbValue	own;
-	const char *shape = NULL;
+	for (int i = 0; i < connector->ncolumns; i++)
+	{
+		TemplateColumn *column = &connector->columns[i];
 
-	if (!definition_get_in(object, "answer", &common))
-		common.type = jbvNull;
-	if (!definition_get_in(operation, "answer", &own))
-		own.type = jbvNull;
-#define ANSWER_MEMBER(name) \
-	(definition_text(&own, name) ? definition_text(&own, name) : definition_text(&common, name))
-	shape = ANSWER_MEMBER("shape");
-	answer->shape = ANSWER_STATUS;
-	for (int i = 0; shape != NULL && i < lengthof(shapes); i++)
-	{
-		if (strcmp(shapes[i], shape) == 0)
-			answer->shape = (AnswerShape) i;
+		if (column->change != NULL && column->change->wrap != NULL)
+			column->path = psprintf("%s.%s", column->path ? column->path : template_path_step(column->name),
+									definition_wrap_path(&column->change->wrap->root));
 	}
-	answer->path = ANSWER_MEMBER("path");
-	answer->status = ANSWER_MEMBER("status");
-	answer->ok = ANSWER_MEMBER("ok");
-	answer->error = ANSWER_MEMBER("error");
-	answer->index = ANSWER_MEMBER("index");
-	answer->key = ANSWER_MEMBER("key");
-	answer->column = ANSWER_MEMBER("column");
-	answer->id = ANSWER_MEMBER("id");
-#undef ANSWER_MEMBER
-	/* no list of failures: nothing failed */
-	answer->optional = definition_bool(&own, "optional",
-									   definition_bool(&common, "optional", answer->shape == ANSWER_ERRORS));
-	if (answer->shape == ANSWER_ERRORS && answer->index == NULL)
-		compile_fail(subject, psprintf("the answer of \"%s\" has the shape \"errors\" but no \"index\"", where),
-					 "\"index\" is the path, in an error, of the position of the row that it is about.");
-	if (answer->shape == ANSWER_KEYED && answer->key == NULL)
-		compile_fail(subject, psprintf("the answer of \"%s\" has the shape \"keyed\" but no \"key\"", where),
-					 "\"key\" is the path, in an element, of the value that equals the row's \"column\".");
-	if (answer->shape == ANSWER_KEYED && answer->column == NULL)
-	{
-		if (connector->nkeys != 1)
-			compile_fail(subject, psprintf("the answer of \"%s\" has the shape \"keyed\" but no \"column\"", where),
-						 "\"column\" is the row's column whose value is echoed; only a key of one column is a default.");
-		answer->column = connector->key[0];
-	}
-	if (answer->column != NULL && !connector->free_columns)
-		compile_require_column(connector, answer->column, "\"answer.column\"", subject);
+}
+
+/* Where columns are read; operations have their own places. */
+static void
+compile_row_at(Connector *connector, const JsonbValue *object)
+{
+	JsonbValue	read;
+	char	   *at = definition_text(object, "row_at");
+
+	if (definition_get_in(object, "read", &read) && definition_text(&read, "row_at") != NULL)
+		at = definition_text(&read, "row_at");
+	connector->columns = definition_columns_at(connector->columns, connector->ncolumns, at);
+	compile_unwrap(connector);
+	definition_try_shape(&(TemplateShape) {.columns = connector->columns, .ncolumns = connector->ncolumns});
 }
 
 /* Where a row of its own lives: the object's path and the key. */
@@ -274,62 +208,101 @@ compile_row_path(const Connector *connector, const char *path)
 	return own.data;
 }
 
-static void
-compile_write_path(const Connector *connector, ConnectorWrite *write, OutboxOp op,
-				   const char *path, const char *where, const char *subject)
+void
+definition_check_names(const Connector *connector, const ConnectorWrite *write, OutboxOp op,
+					   const char *template, const char *what, const char *where, const char *subject)
 {
+	List	   *names = template_names(template);
 	ListCell   *lc;
-	List	   *names;
 
-	if (write->path == NULL && path == NULL)
-		compile_fail(subject, psprintf("\"%s\" needs a path", where),
-					 "Write \"path\" of the object or of the operation.");
-	if (write->path == NULL && write->batch == 1 && op != OUTBOX_INSERT && !connector->free_columns)
-	{
-		if (connector->nkeys == 0)
-			compile_fail(subject, psprintf("\"%s\" needs a path or a key", where),
-						 "Write \"key\" of the object, or \"path\" of the operation, as in \"/contacts/{id}\".");
-		write->path = compile_row_path(connector, path);
-	}
-	if (write->path == NULL)
-		write->path = pstrdup(path);
-	names = template_names(write->path);
 	if (write->batch > 1 && names != NIL)
-		compile_fail(subject, psprintf("\"%s\" has a batch, but its path names column \"%s\"",
-									   where, (char *) linitial(names)),
-					 "A call of many rows has one path: leave the column out, or set \"batch\" to 1.");
+		definition_fail(subject, psprintf("\"%s\" has a batch, but its %s names column \"%s\"",
+										  where, what, (char *) linitial(names)),
+						"A call of many rows has one path: leave the column out, or set \"batch\" to 1.");
 	foreach(lc, names)
 	{
 		char	   *name = lfirst(lc);
+		const TemplateColumn *computed = definition_computed(connector, name);
+		const char *stored = computed ? computed->change->from : name;
 
 		if (strcmp(name, "remote_id") != 0)
-			compile_require_column(connector, name, psprintf("the path of \"%s\"", where), subject);
+			definition_require_column(connector, stored, psprintf("the %s of \"%s\"", what, where), subject);
 		if (op == OUTBOX_DELETE && strcmp(name, "remote_id") != 0)
 		{
 			bool		in_key = false;
 
 			for (int i = 0; i < connector->nkeys; i++)
-				in_key = in_key || strcmp(connector->key[i], name) == 0;
+				in_key = in_key || strcmp(connector->key[i], stored) == 0;
 			if (!in_key)
-				compile_fail(subject, psprintf("the path of \"%s\" names column \"%s\", which is not in the key",
-											   where, name),
-							 "Of a deleted row only its key is known, and \"remote_id\".");
+				definition_fail(subject, psprintf("the %s of \"%s\" names column \"%s\", which is not in the key",
+												  what, where, name),
+								"Of a deleted row only its key is known, and \"remote_id\".");
 		}
 	}
 }
 
 static void
-compile_operation(Connector *connector, ConnectorWrite *write, OutboxOp op, const char *method,
-				  const JsonbValue *object, const JsonbValue *operations, const char *subject)
+compile_write_path(const Connector *connector, ConnectorWrite *write, OutboxOp op,
+				   const char *path, const char *where, const char *subject)
 {
-	const char *name = outbox_op_name(op);
+	if (write->path == NULL && path == NULL)
+		definition_fail(subject, psprintf("\"%s\" needs a path", where),
+					 "Write \"path\" of the object or of the operation.");
+	if (write->path == NULL && write->batch == 1 && op != OUTBOX_INSERT && !connector->free_columns)
+	{
+		if (connector->nkeys == 0)
+			definition_fail(subject, psprintf("\"%s\" needs a path or a key", where),
+						 "Write \"key\" of the object, or \"path\" of the operation, as in \"/contacts/{id}\".");
+		write->path = compile_row_path(connector, path);
+	}
+	if (write->path == NULL)
+		write->path = pstrdup(path);
+	definition_check_names(connector, write, op, write->path, "path", where, subject);
+}
+
+/* "choose": another entry of the same operation where many rows are pending. */
+static void
+compile_choose(Connector *connector, ConnectorWrite *write, OutboxOp op, const char *method,
+			   const JsonbValue *whole, const JsonbValue *object, const JsonbValue *operations, const JsonbValue *choose,
+			   const char *subject)
+{
+	const char *where = psprintf("write.%s.choose", outbox_op_name(op));
+	const char *name = definition_text(choose, "operation");
+	ConnectorWrite *bulk = palloc0(sizeof(ConnectorWrite));
+
+	write->bulk_rows = definition_int(choose, "rows", 0);
+	if (name == NULL || write->bulk_rows == 0)
+		definition_fail(subject, psprintf("\"%s\" needs \"rows\" and \"operation\"", where),
+					 "Write {\"rows\": 2000, \"operation\": \"bulk_upsert\"}.");
+	compile_operation(connector, bulk, op, name, method, whole, object, operations, subject);
+	if (!bulk->possible)
+		definition_fail(subject, psprintf("\"%s\" names an operation \"%s\" that does not exist", where, name),
+					 psprintf("Operations are: %s.", definition_names(operations)));
+	write->bulk = bulk;
+}
+
+static void
+compile_operation(Connector *connector, ConnectorWrite *write, OutboxOp op, const char *name, const char *method,
+				  const JsonbValue *whole, const JsonbValue *object, const JsonbValue *operations, const char *subject)
+{
 	const char *where = psprintf("write.%s", name);
 	const char *body;
 	JsonbValue	operation;
+	JsonbValue	part;
 
 	if (!definition_get_in(operations, name, &operation))
 		return;
 	write->possible = true;
+	if (definition_get_in(&operation, "lookup", &part))
+	{
+		compile_lookup(connector, write, op, whole, object, &operation, where, subject);
+		if (op == OUTBOX_UPSERT)
+		{
+			if (definition_get_in(&operation, "choose", &part))
+				compile_choose(connector, write, op, method, whole, object, operations, &part, subject);
+			return;
+		}
+	}
 	write->method = definition_text(&operation, "method");
 	write->batch = definition_int(&operation, "batch", 1);
 	if (write->method == NULL)
@@ -337,21 +310,27 @@ compile_operation(Connector *connector, ConnectorWrite *write, OutboxOp op, cons
 	write->path = definition_text(&operation, "path");
 	compile_write_path(connector, write, op, definition_text(object, "path"), where, subject);
 	write->envelope = definition_text(&operation, "envelope");
-	if (write->envelope != NULL && write->batch == 1)
-		compile_fail(subject, psprintf("\"%s\" has an envelope but no batch", where),
-					 "\"envelope\" is the path of the array of rows in a call of many; set \"batch\" above 1.");
-	if (write->batch > 1 && write->envelope == NULL)
+	if (write->envelope == NULL)
 		write->envelope = pstrdup("");
 	body = definition_text(&operation, "body");
 	write->no_body = body ? strcmp(body, "none") == 0 : op == OUTBOX_DELETE && write->batch == 1;
+	if (write->lookup != NULL && write->batch > 1)
+		definition_fail(subject, psprintf("\"%s\" has a batch and a lookup", where),
+						"What is looked for is sent row by row: leave \"batch\" out.");
 	if (write->no_body && write->batch > 1)
-		compile_fail(subject, psprintf("\"%s\" has a batch but no body", where),
+		definition_fail(subject, psprintf("\"%s\" has a batch but no body", where),
 					 "A call of many rows needs a body.");
 	write->idempotent = definition_bool(&operation, "idempotent",
 										op == OUTBOX_UPSERT || op == OUTBOX_DELETE ||
 										strcmp(write->method, "PUT") == 0);
 	write->cost = definition_int(&operation, "cost", 1);
-	compile_answer(write, connector, object, &operation, where, subject);
+	definition_compile_shape(connector, write, op, object, &operation, where, subject);
+	if (definition_get_in(&operation, "job", &part))
+		compile_job(write, connector, whole, &operation, where, subject);
+	else
+		definition_compile_answer(write, connector, whole, object, &operation, where, subject);
+	if (definition_get_in(&operation, "choose", &part) && strcmp(name, outbox_op_name(op)) == 0)
+		compile_choose(connector, write, op, method, whole, object, operations, &part, subject);
 }
 
 static void
@@ -381,8 +360,8 @@ compile_headers(Connector *connector, Jsonb *definition, const char *subject)
 		names = template_names(value);
 		for (int j = 0; names != NIL && j < lengthof(writes); j++)
 		{
-			if (writes[j]->possible && writes[j]->batch > 1)
-				compile_fail(subject, psprintf("header \"%s\" names column \"%s\", but a call may hold many rows",
+			if (writes[j]->possible && (writes[j]->batch > 1 || writes[j]->bulk != NULL))
+				definition_fail(subject, psprintf("header \"%s\" names column \"%s\", but a call may hold many rows",
 											   members[i].name, (char *) linitial(names)),
 							 "Leave the column out, or set \"batch\" to 1.");
 		}
@@ -397,16 +376,17 @@ definition_compile(Connector *connector, Jsonb *definition, Jsonb *object, const
 	JsonbValue	operations;
 
 	connector->base_url = definition_text(&whole, "base_url");
-	compile_columns(connector, &from);
+	definition_compile_columns(connector, &from, subject);
 	compile_key(connector, &from, subject);
 	compile_read(connector, &from, subject);
 	if (definition_get_in(&from, "write", &operations))
 	{
-		compile_operation(connector, &connector->insert, OUTBOX_INSERT, "POST", &from, &operations, subject);
-		compile_operation(connector, &connector->update, OUTBOX_UPDATE, "PATCH", &from, &operations, subject);
-		compile_operation(connector, &connector->upsert, OUTBOX_UPSERT, "PUT", &from, &operations, subject);
-		compile_operation(connector, &connector->delete, OUTBOX_DELETE, "DELETE", &from, &operations, subject);
+		compile_operation(connector, &connector->insert, OUTBOX_INSERT, "insert", "POST", &whole, &from, &operations, subject);
+		compile_operation(connector, &connector->update, OUTBOX_UPDATE, "update", "PATCH", &whole, &from, &operations, subject);
+		compile_operation(connector, &connector->upsert, OUTBOX_UPSERT, "upsert", "PUT", &whole, &from, &operations, subject);
+		compile_operation(connector, &connector->delete, OUTBOX_DELETE, "delete", "DELETE", &whole, &from, &operations, subject);
 	}
+	compile_row_at(connector, &from);
 	compile_headers(connector, definition, subject);
 	rate_compile(connector, definition, subject);
 }

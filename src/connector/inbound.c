@@ -48,7 +48,7 @@ inbound_fail(const char *what, const char *hint)
 			 errhint("%s", hint)));
 }
 
-static SignatureCode
+static SignCode
 code_named(const char *name)
 {
 	return strcmp(name, "hex") == 0 ? CODE_HEX : strcmp(name, "base64") == 0 ? CODE_BASE64 : CODE_TEXT;

@@ -14,6 +14,7 @@
 #include "catalog/pg_foreign_data_wrapper.h"
 #include "commands/defrem.h"
 #include "connector/definition.h"
+#include "connector/form.h"
 #include "core/identity.h"
 #include "foreign/fdwapi.h"
 #include "foreign/foreign.h"
@@ -67,6 +68,12 @@ connector_scan(const char *name, List **names)
 	return definition;
 }
 
+static int
+load_compare_names(const ListCell *a, const ListCell *b)
+{
+	return strcmp(lfirst(a), lfirst(b));
+}
+
 Jsonb *
 connector_definition(const char *name)
 {
@@ -78,6 +85,7 @@ connector_definition(const char *name)
 	if (definition != NULL)
 		return definition;
 	(void) connector_scan(NULL, &names);
+	list_sort(names, load_compare_names);
 	initStringInfo(&all);
 	foreach(lc, names)
 		appendStringInfo(&all, "%s%s", foreach_current_index(lc) > 0 ? ", " : "", (char *) lfirst(lc));
@@ -87,48 +95,116 @@ connector_definition(const char *name)
 			 errhint("Connectors are: %s. Others are added by activate_connector().", all.data)));
 }
 
-/* The definition that a server's options make of its connector's. */
+Jsonb *
+connector_definition_of(Oid server)
+{
+	const char *name = definition_option(GetForeignServer(server)->options, "connector");
+
+	return name == NULL ? NULL : connector_definition(name);
+}
+
+/*
+ * Without all objects but one, and what is for people: what is merged, copied
+ * and checked for each table is not to grow with their number.
+ */
 static Jsonb *
-load_server(ForeignServer *server)
+load_narrow(Jsonb *definition, const char *object)
+{
+	JsonbValue	root = definition_root(definition);
+	JsonbParseState *state = NULL;
+	int			n;
+	DefinitionMember *members = definition_members(&root, &n);
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	for (int i = 0; i < n; i++)
+	{
+		bool		objects = strcmp(members[i].name, "objects") == 0 && members[i].value.type == jbvBinary;
+		JsonbValue	key = {.type = jbvString};
+		JsonbValue	one;
+
+		if (strcmp(members[i].name, "gaps") == 0 || strcmp(members[i].name, "drift") == 0)
+			continue;
+		key.val.string.val = members[i].name;
+		key.val.string.len = (int) strlen(members[i].name);
+		pushJsonbValue(&state, WJB_KEY, &key);
+		if (!objects)
+		{
+			pushJsonbValue(&state, WJB_VALUE, &members[i].value);
+			continue;
+		}
+		pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+		if (JsonContainerIsObject(members[i].value.val.binary.data) &&
+			getKeyJsonValueFromContainer(members[i].value.val.binary.data, object, strlen(object), &one) != NULL)
+		{
+			key.val.string.val = unconstify(char *, object);
+			key.val.string.len = (int) strlen(object);
+			pushJsonbValue(&state, WJB_KEY, &key);
+			pushJsonbValue(&state, WJB_VALUE, &one);
+		}
+		pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	}
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/* known: the definition of its connector, if that is known already; NULL: it is not. */
+static Jsonb *
+load_server(ForeignServer *server, Jsonb *known, const char *object)
 {
 	const char *name = definition_option(server->options, "connector");
+	const char *subject = psprintf("server \"%s\"", server->servername);
+	DefinitionParameters parameters;
 	Jsonb	   *definition;
+	Jsonb	   *options;
 
 	if (name == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_DYNAMIC_PARAMETER_VALUE_NEEDED),
 				 errmsg("server \"%s\" names no connector", server->servername),
 				 errhint("ALTER SERVER ... OPTIONS (ADD connector 'rest').")));
-	definition = definition_merge(connector_definition(name), definition_of_server(server->options));
-	definition_check(definition, DEFINITION_WHOLE, psprintf("server \"%s\"", server->servername), "");
+	definition = known ? known : connector_definition(name);
+	options = definition_of_server(server->options);
+	if (object != NULL)
+	{
+		definition = load_narrow(definition, object);
+		options = load_narrow(options, object);
+	}
+	definition = definition_merge(definition, options);
+	definition_parameters(&parameters, definition, server->options, NIL, subject);
+	definition = definition_expand(definition, &parameters, true);
+	definition_check(definition, DEFINITION_WHOLE, subject, "");
 	return definition;
 }
 
-static Jsonb *
-load_as_jsonb(const JsonbValue *value)
+Jsonb *
+definition_server(ForeignServer *server, const char *object)
 {
-	return JsonbValueToJsonb(unconstify(JsonbValue *, value));
+	return load_server(server, NULL, object);
 }
 
 /* The object of a foreign table: the definition's, overruled by the table's options. */
 static Jsonb *
-load_object(Jsonb *definition, const Connector *connector, List *options, const char *subject)
+load_object(Jsonb *definition, const Connector *connector, List *options, ForeignServer *server, const char *subject)
 {
 	Jsonb	   *own = definition_of_table(options);
+	DefinitionParameters parameters;
+	Jsonb	   *object = definition_object(definition, connector->object);
 	JsonbValue	objects;
-	JsonbValue	object;
-	bool		known = definition_get(definition, "objects", &objects) &&
-		definition_get_in(&objects, connector->object, &object);
 
-	if (!known && definition_option(options, "path") == NULL)
+	if (object == NULL && definition_option(options, "path") == NULL)
+	{
+		definition = definition_server(server, NULL);
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("%s: connector \"%s\" has no object \"%s\"", subject, connector->name,
 						connector->object),
 				 errhint("Objects are: %s. Name one in the option \"object\", or describe it by \"path\".",
 						 definition_get(definition, "objects", &objects) ? definition_names(&objects) : "none")));
-	if (known)
-		own = definition_merge(load_as_jsonb(&object), own);
+	}
+	if (object != NULL)
+		own = definition_merge(object, own);
+	definition_parameters(&parameters, definition, server->options, options, subject);
+	parameters.object = connector->object;
+	own = definition_expand(own, &parameters, false);
 	definition_check(own, DEFINITION_OBJECT, subject, "");
 	return own;
 }
@@ -164,6 +240,12 @@ load_columns(Connector *connector, Oid foreign_table)
 Connector *
 connector_load(Oid foreign_table, MemoryContext context)
 {
+	return connector_load_known(foreign_table, NULL, context);
+}
+
+Connector *
+connector_load_known(Oid foreign_table, Jsonb *known, MemoryContext context)
+{
 	MemoryContext old = MemoryContextSwitchTo(context);
 	ForeignTable *table = GetForeignTable(foreign_table);
 	ForeignServer *server = GetForeignServer(table->serverid);
@@ -172,7 +254,7 @@ connector_load(Oid foreign_table, MemoryContext context)
 	const char *object = definition_option(table->options, "object");
 	const char *proxy;
 	Connector  *connector = palloc0(sizeof(Connector));
-	Jsonb	   *definition = load_server(server);
+	Jsonb	   *definition;
 
 	connector->table = foreign_table;
 	connector->server = server->serverid;
@@ -188,9 +270,10 @@ connector_load(Oid foreign_table, MemoryContext context)
 		connector->free_columns = true;
 	}
 	connector->object = pstrdup(object ? object : connector->free_columns ? "change" : relation);
+	definition = load_server(server, known, connector->object);
 	load_columns(connector, foreign_table);
 	definition_compile(connector, definition,
-					   load_object(definition, connector, table->options, subject), subject);
+					   load_object(definition, connector, table->options, server, subject), subject);
 	/* unlike a base_url it may have a query: nothing is appended to it */
 	if (connector->free_columns)
 		connector->base_url = pstrdup(definition_option(server->options, "url"));
@@ -249,15 +332,15 @@ connector_server_of(Oid relation)
 
 /* Columns of an object of a definition: those of its key first, in its order. */
 static ConnectorObject *
-load_offer(const char *name, const JsonbValue *object)
+load_offer(const char *name, Jsonb *object)
 {
 	ConnectorObject *offer = palloc0(sizeof(ConnectorObject));
 	JsonbValue	value;
-	List	   *key = definition_get_in(object, "key", &value) ? definition_key(&value) : NIL;
+	List	   *key = definition_get(object, "key", &value) ? definition_key(&value) : NIL;
 	DefinitionMember *members = NULL;
 	int			n = 0;
 
-	if (definition_get_in(object, "columns", &value))
+	if (definition_get(object, "columns", &value))
 		members = definition_members(&value, &n);
 	offer->name = pstrdup(name);
 	offer->columns = palloc0(sizeof(ConnectorObjectColumn) * (n + 1));
@@ -275,7 +358,7 @@ load_offer(const char *name, const JsonbValue *object)
 					break;
 				position++;
 			}
-			if (position != rank)
+			if (position != rank || definition_text(&members[i].value, "from") != NULL)
 				continue;
 			column->name = members[i].name;
 			column->type = members[i].value.type == jbvString ? template_scalar_text(&members[i].value)
@@ -294,26 +377,51 @@ connector_objects(Oid server, const char *object, MemoryContext context)
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
 	ForeignServer *from = GetForeignServer(server);
-	Jsonb	   *definition = load_server(from);
+	Jsonb	   *definition = definition_server(from, object);
 	List	   *offers = NIL;
 	JsonbValue	objects;
 	DefinitionMember *members = NULL;
 	int			n = 0;
+	DefinitionParameters parameters;
 
 	if (definition_get(definition, "objects", &objects))
 		members = definition_members(&objects, &n);
+	/* a value that is missing still is no error: the tables say so when they are used */
+	definition_parameters(&parameters, definition, from->options, NIL, from->servername);
+	parameters.declaring = true;
 	for (int i = 0; i < n; i++)
 	{
-		if (object == NULL || strcmp(object, members[i].name) == 0)
-			offers = lappend(offers, load_offer(members[i].name, &members[i].value));
+		/* null: the option "objects" took it away */
+		if (members[i].value.type != jbvNull && (object == NULL || strcmp(object, members[i].name) == 0))
+		{
+			parameters.object = members[i].name;
+			offers = lappend(offers, load_offer(members[i].name,
+												definition_expand(definition_object(definition, members[i].name), &parameters, false)));
+		}
 	}
 	if (object != NULL && offers == NIL)
+	{
+		n = definition_get(definition_server(from, NULL), "objects", &objects) ? JsonContainerSize(objects.val.binary.data) : 0;
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("server \"%s\" has no object \"%s\"", from->servername, object),
 				 errhint("Objects are: %s.", n > 0 ? definition_names(&objects) : "none")));
+	}
 	MemoryContextSwitchTo(old);
 	return offers;
+}
+
+/* What a definition says apart from objects: of those that only tables name nothing more is known yet. */
+static void
+check_whole(Jsonb *definition, const char *subject)
+{
+	JsonbValue	root = definition_root(definition);
+	Connector	connector = {0};
+	ConnectorAnswer answer = {0};
+
+	(void) form_compile(&root, subject);
+	rate_compile(&connector, definition, subject);
+	definition_compile_rules(&answer, &root, "any object", subject);
 }
 
 /* Each object compiles as if a foreign table with all its columns existed. */
@@ -325,22 +433,32 @@ connector_check_definition(Jsonb *definition)
 	char	   *subject = name ? psprintf("connector \"%s\"", name) : pstrdup("definition");
 	JsonbValue	objects;
 	DefinitionMember *members;
+	DefinitionParameters parameters;
 	int			n;
 
 	definition_check(definition, DEFINITION_WHOLE, subject, "");
+	definition_parameters(&parameters, definition, NIL, NIL, subject);
+	parameters.declaring = true;
+	definition = definition_expand(definition, &parameters, true);
+	check_whole(definition, subject);
 	if (!definition_get(definition, "objects", &objects))
 		return;
 	members = definition_members(&objects, &n);
 	for (int i = 0; i < n; i++)
 	{
 		Connector	connector = {0};
-		ConnectorObject *offer = load_offer(members[i].name, &members[i].value);
+		Jsonb	   *object = definition_object(definition, members[i].name);
+		ConnectorObject *offer;
 
+		if (object == NULL)
+			continue;
+		offer = load_offer(members[i].name, object);
 		connector.ncolumns = offer->ncolumns;
 		connector.columns = palloc0(sizeof(TemplateColumn) * (offer->ncolumns + 1));
 		for (int j = 0; j < offer->ncolumns; j++)
 			connector.columns[j].name = offer->columns[j].name;
-		definition_compile(&connector, definition, load_as_jsonb(&members[i].value),
-						   psprintf("%s, object \"%s\"", subject, members[i].name));
+		parameters.subject = psprintf("%s, object \"%s\"", subject, members[i].name);
+		parameters.object = members[i].name;
+		definition_compile(&connector, definition, definition_expand(object, &parameters, false), parameters.subject);
 	}
 }

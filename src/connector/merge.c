@@ -87,7 +87,7 @@ definition_members(const JsonbValue *container, int *n)
 	*n = 0;
 	if (container->type != jbvBinary)
 		return NULL;
-	members = palloc(sizeof(DefinitionMember) * (JsonContainerSize(container->val.binary.data) + 1));
+	members = palloc_extended(sizeof(DefinitionMember) * (JsonContainerSize(container->val.binary.data) + 1), MCXT_ALLOC_HUGE);
 	it = JsonbIteratorInit(container->val.binary.data);
 	while ((token = JsonbIteratorNext(&it, &value, true)) != WJB_DONE)
 	{

@@ -16,6 +16,7 @@
 #include "catalog/pg_user_mapping.h"
 #include "commands/defrem.h"
 #include "connector/definition.h"
+#include "connector/form.h"
 #include "core/compat.h"
 #include "miscadmin.h"
 #include "template/path.h"
@@ -27,6 +28,7 @@ typedef enum OptionKind
 	OPTION_TEXT,
 	OPTION_JSON,				/* a part of a definition */
 	OPTION_KEY,
+	OPTION_VALUES,				/* of the definition's parameters */
 	OPTION_OURS					/* read by its own code */
 } OptionKind;
 
@@ -34,7 +36,7 @@ typedef struct Option
 {
 	const char *name;
 	OptionKind	kind;
-	DefinitionPart part;		/* OPTION_JSON */
+	DefinitionPart part;		/* OPTION_JSON, OPTION_VALUES */
 } Option;
 
 /* Of every server, whatever its connector. */
@@ -43,6 +45,7 @@ typedef struct Option
 	{.name = "proxy", .kind = OPTION_OURS}, \
 	{.name = "http_version", .kind = OPTION_OURS}, \
 	{.name = "compress", .kind = OPTION_OURS}, \
+	{.name = "auth", .kind = OPTION_JSON, .part = DEFINITION_AUTH}, \
 	{.name = "rate", .kind = OPTION_JSON, .part = DEFINITION_RATE}, \
 	{.name = "concurrent", .kind = OPTION_JSON, .part = DEFINITION_CONCURRENT}, \
 	{.name = "quota", .kind = OPTION_JSON, .part = DEFINITION_QUOTA}, \
@@ -74,7 +77,9 @@ static const Option options_server[] = {
 	{.name = "connector", .kind = OPTION_OURS},
 	{.name = "base_url", .kind = OPTION_TEXT},
 	{.name = "headers", .kind = OPTION_JSON, .part = DEFINITION_HEADERS},
+	{.name = "answer", .kind = OPTION_JSON, .part = DEFINITION_ANSWER},
 	{.name = "objects", .kind = OPTION_JSON, .part = DEFINITION_OBJECTS},
+	{.name = "parameters", .kind = OPTION_VALUES, .part = DEFINITION_VALUES},
 	OPTIONS_OF_SERVERS,
 	{.name = NULL}
 };
@@ -86,6 +91,8 @@ static const Option options_table[] = {
 	{.name = "read", .kind = OPTION_JSON, .part = DEFINITION_READ},
 	{.name = "write", .kind = OPTION_JSON, .part = DEFINITION_WRITE},
 	{.name = "answer", .kind = OPTION_JSON, .part = DEFINITION_ANSWER},
+	{.name = "columns", .kind = OPTION_JSON, .part = DEFINITION_COLUMNS},
+	{.name = "parameters", .kind = OPTION_VALUES, .part = DEFINITION_VALUES},
 	{.name = NULL}
 };
 
@@ -207,7 +214,7 @@ options_as_definition(List *options, const Option *known, const char *more)
 	{
 		const char *value = definition_option(options, option->name);
 
-		if (value != NULL && option->kind != OPTION_OURS)
+		if (value != NULL && option->kind != OPTION_OURS && option->kind != OPTION_VALUES)
 			option_append_member(&json, option, value);
 	}
 	appendStringInfoChar(&json, '}');
@@ -301,6 +308,16 @@ webhook_check(List *options)
 		option_fail("batch", batch, psprintf("whole numbers from 1 to %d", DEFINITION_MAX_BATCH));
 }
 
+/* Of these two the definition says nothing of it, so the option is the whole. */
+static void
+server_check_auth(List *options)
+{
+	JsonbValue	definition = definition_root(definition_of_server(options));
+
+	if (definition_is_webhook(options) || definition_is_of(options, "rest"))
+		(void) form_compile(&definition, "options of the server");
+}
+
 static void
 server_check(List *options)
 {
@@ -327,6 +344,7 @@ server_check(List *options)
 	option_check_choice(options, "compress", compressions);
 	definition_check_transport(options);
 	rate_compile(&ignored, definition_of_server(options), "options of the server");
+	server_check_auth(options);
 }
 
 static void
@@ -367,7 +385,7 @@ connector_check_options(List *options, Oid catalog)
 	{
 		const char *value = definition_option(options, option->name);
 
-		if (value != NULL && option->kind == OPTION_JSON)
+		if (value != NULL && (option->kind == OPTION_JSON || option->kind == OPTION_VALUES))
 			definition_check(definition_parse(value, option->name, option->part == DEFINITION_HEADERS),
 							 option->part, psprintf("option \"%s\"", option->name), "");
 	}

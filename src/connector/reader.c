@@ -8,24 +8,15 @@
  * list that is not exactly what was declared is a mismatch for all rows: to
  * guess which row an element belongs to would be to lose one.
  */
-#include "connector/reader.h"
+#include "connector/reader_parts.h"
 
-#include <json-c/json.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "template/path.h"
 
 /* An element per row of the largest batch stays far below; json-c needs about ten times as much memory. */
 #define READER_MAX_BYTES	(8 * 1024 * 1024)
 /* Also the limit of json-c's own recursion when it frees a document. */
 #define READER_MAX_DEPTH	64
-
-struct Reader
-{
-	json_object *root;			/* an object or array, else NULL */
-	bool		looks_json;		/* begins like one */
-};
 
 /* Where APIs usually say why, tried in this order. */
 static const char *const reader_usual[] = {
@@ -64,6 +55,8 @@ reader_open(const char *text, size_t len)
 		text++, len--;
 	while (len > 0 && strchr(" \t\r\n", text[len - 1]) != NULL && text[len - 1] != '\0')
 		len--;
+	reader->text = text;
+	reader->len = len;
 	reader->looks_json = len > 0 && (*text == '{' || *text == '[');
 	if (reader->looks_json && len <= READER_MAX_BYTES)
 		reader->root = reader_parse(text, len);
@@ -80,37 +73,13 @@ reader_close(Reader *reader)
 	}
 }
 
-/* The value at path; NULL if there is none or it is null. */
-static json_object *
-reader_at(json_object *from, const char *path)
+bool
+reader_broken(const Reader *reader)
 {
-	PathStep	step;
-	PathResult	result;
-
-	while ((result = path_next(&path, &step)) == PATH_STEP)
-	{
-		if (json_object_is_type(from, json_type_object))
-		{
-			if (!json_object_object_get_ex(from, step.name, &from))
-				return NULL;
-		}
-		else if (json_object_is_type(from, json_type_array) && step.is_index)
-		{
-			long		length = (long) json_object_array_length(from);
-			long		index = step.index < 0 ? step.index + length : step.index;
-
-			if (index < 0 || index >= length)
-				return NULL;
-			from = json_object_array_get_idx(from, (size_t) index);
-		}
-		else
-			return NULL;
-	}
-	return result == PATH_END ? from : NULL;
+	return reader->looks_json && reader->root == NULL;
 }
 
-/* A scalar as text, not empty; NULL for everything else. */
-static const char *
+const char *
 reader_text(json_object *value)
 {
 	const char *text;
@@ -120,6 +89,15 @@ reader_text(json_object *value)
 		return NULL;
 	text = json_object_get_string(value);
 	return text != NULL && *text != '\0' ? text : NULL;
+}
+
+const char *
+reader_key(json_object *value)
+{
+	if (json_object_is_type(value, json_type_string) &&
+		memchr(json_object_get_string(value), '\0', (size_t) json_object_get_string_len(value)) != NULL)
+		return NULL;
+	return reader_text(value);
 }
 
 /* A whole number within bounds. */
@@ -158,7 +136,13 @@ reader_says_error(json_object *value)
 	}
 }
 
-static const char *
+bool
+reader_is_something(json_object *value)
+{
+	return value != NULL && (json_object_is_type(value, json_type_boolean) || reader_says_error(value));
+}
+
+const char *
 reader_find_reason(json_object *from, const char *path)
 {
 	const char *reason = path ? reader_text(reader_at(from, path)) : NULL;
@@ -179,6 +163,20 @@ reader_reason(const Reader *reader, const char *path)
 	return reader->root ? reader_find_reason(reader->root, path) : NULL;
 }
 
+/* By a rule of its own; true: that decides. */
+static bool
+reader_ruled(json_object *element, const ConnectorAnswer *answer, ReaderRow *row)
+{
+	if (answer->row_rules.n == 0)
+		return false;
+	row->match = reader_judge_element(element, &answer->row_rules, row->status);
+	if (row->match.rule == NULL)
+		return false;
+	row->verdict = row->match.rule->verdict;
+	row->failed = row->verdict != VERDICT_OK;
+	return true;
+}
+
 /*
  * What an element says of its row; false if it lacks what was declared.  In a
  * list of failures it need say nothing: to stand there is enough.
@@ -187,22 +185,28 @@ static bool
 reader_element(json_object *element, const ConnectorAnswer *answer, ReaderRow *row)
 {
 	bool		failures = (answer->shape == ANSWER_ERRORS);
+	bool		has_status = answer->status == NULL ||
+		reader_number(reader_at(element, answer->status), 200, 599, &row->status);
 
 	row->mentioned = true;
-	row->failed = failures;
-	if (answer->status != NULL &&
-		!reader_number(reader_at(element, answer->status), 200, 599, &row->status) && !failures)
-		return false;
-	if (answer->ok != NULL && !failures)
+	if (!reader_ruled(element, answer, row))
 	{
-		json_object *ok = reader_at(element, answer->ok);
-
-		if (!json_object_is_type(ok, json_type_boolean))
+		row->failed = failures;
+		if (!has_status && !failures)
 			return false;
-		row->failed = !json_object_get_boolean(ok);
+		if (answer->ok != NULL && !failures)
+		{
+			json_object *ok = reader_at(element, answer->ok);
+
+			if (!json_object_is_type(ok, json_type_boolean))
+				return false;
+			row->failed = !json_object_get_boolean(ok);
+		}
+		if (answer->by_error && !failures)
+			row->failed = reader_says_error(reader_at(element, answer->error));
+		if (!row->failed && answer->nrow_success > 0)
+			row->failed = !reader_fulfils(element, answer->row_success, answer->nrow_success, row->status);
 	}
-	if (answer->status == NULL && answer->ok == NULL && answer->error != NULL && !failures)
-		row->failed = reader_says_error(reader_at(element, answer->error));
 	if (row->failed || row->status >= 300)
 		row->reason = reader_find_reason(element, answer->error);
 	if (answer->id != NULL)
@@ -224,58 +228,75 @@ reader_index(const char *const *keys, int n)
 	return index;
 }
 
-/* The row that an element of a list is about; -1: none. */
-static int
-reader_row_of(json_object *element, int position, const ConnectorAnswer *answer,
-			  const char *const *keys, int n, struct lh_table *by_key)
+/* A list that is read. */
+typedef struct ListWalk
 {
+	const ConnectorAnswer *answer;
+	const char *const *keys;
+	struct lh_table *by_key;
+	int			n;
+	ReaderRow  *rows;
+	int			position;		/* of the next element */
+	ReaderResult result;
+} ListWalk;
+
+/* The row that an element is about; -1: none. */
+static int
+reader_row_of(const ListWalk *walk, json_object *element, const char *name, int position)
+{
+	const ConnectorAnswer *answer = walk->answer;
 	const char *key;
 	void	   *found;
-	int			index;
 
 	if (answer->shape == ANSWER_ARRAY)
-		return position;
+		return position < walk->n ? position : -1;
+	if (answer->shape == ANSWER_ERRORS && strcmp(answer->index, "$name") == 0)
+		return reader_position_text(name, answer->first, walk->n);
 	if (answer->shape == ANSWER_ERRORS)
-		return reader_number(reader_at(element, answer->index), 0, n - 1, &index) ? index : -1;
+		return reader_position(reader_at(element, answer->index), answer->first, walk->n);
 
 	/* most APIs echo in the order sent: then rows of one key find theirs, too */
-	key = reader_text(reader_at(element, answer->key));
+	key = strcmp(answer->key, "$name") == 0 ? name : reader_key(reader_at(element, answer->key));
 	if (key == NULL)
 		return -1;
-	if (position < n && keys[position] != NULL && strcmp(keys[position], key) == 0)
+	if (position < walk->n && walk->keys[position] != NULL && strcmp(walk->keys[position], key) == 0)
 		return position;
-	return lh_table_lookup_ex(by_key, key, &found) ? (int) ((const char *const *) found - keys) : -1;
+	return lh_table_lookup_ex(walk->by_key, key, &found) ? (int) ((const char *const *) found - walk->keys) : -1;
+}
+
+static bool
+reader_list_element(json_object *element, const char *name, void *arg)
+{
+	ListWalk   *walk = arg;
+	int			row = reader_row_of(walk, element, name, walk->position++);
+
+	/* a failure of we do not know which row; an echo of a stranger says nothing */
+	if (row < 0 && walk->answer->shape != ANSWER_KEYED)
+		walk->result = READER_MISMATCH;
+	else if (row >= 0 && !walk->rows[row].mentioned && !reader_element(element, walk->answer, &walk->rows[row]))
+		walk->result = READER_MISMATCH;
+	return walk->result != READER_DONE;
 }
 
 static ReaderResult
-reader_list(json_object *list, const ConnectorAnswer *answer,
-			const char *const *keys, int n, struct lh_table *by_key, ReaderRow *rows)
+reader_list(json_object *root, const ConnectorAnswer *answer, const char *const *keys, int n, ReaderRow *rows)
 {
-	size_t		length;
+	ListWalk	walk = {.answer = answer, .keys = keys, .n = n, .rows = rows, .result = READER_DONE};
+	bool		named;
+	bool		found;
 
-	if (!json_object_is_type(list, json_type_array))
+	if (answer->shape == ANSWER_KEYED && (walk.by_key = reader_index(keys, n)) == NULL)
 		return READER_MISMATCH;
-	length = json_object_array_length(list);
-	if (answer->shape == ANSWER_ARRAY && length != (size_t) n)
+	named = (answer->shape == ANSWER_KEYED && strcmp(answer->key, "$name") == 0) ||
+		(answer->shape == ANSWER_ERRORS && strcmp(answer->index, "$name") == 0);
+	found = reader_elements(root, answer->path, named, reader_list_element, &walk);
+	if (walk.by_key != NULL)
+		lh_table_free(walk.by_key);
+	if (!found)
+		return answer->optional ? READER_ABSENT : READER_MISMATCH;
+	if (answer->shape == ANSWER_ARRAY && walk.position != n)
 		return READER_MISMATCH;
-	for (size_t i = 0; i < length; i++)
-	{
-		json_object *element = json_object_array_get_idx(list, i);
-		int			row = reader_row_of(element, (int) i, answer, keys, n, by_key);
-
-		if (row < 0)
-		{
-			/* a failure of we do not know which row; an echo of a stranger says nothing */
-			if (answer->shape == ANSWER_ERRORS)
-				return READER_MISMATCH;
-			continue;
-		}
-		if (rows[row].mentioned)
-			continue;
-		if (!reader_element(element, answer, &rows[row]))
-			return READER_MISMATCH;
-	}
-	return READER_DONE;
+	return walk.result;
 }
 
 /* The document is about all rows alike (and usually about the only one). */
@@ -305,10 +326,8 @@ reader_whole(const Reader *reader, const ConnectorAnswer *answer, int n, ReaderR
 
 ReaderResult
 reader_rows(const Reader *reader, const ConnectorAnswer *answer,
-			const char *const *keys, int n, ReaderRow *rows)
+			const char *const *const *keys, int n, ReaderRow *rows)
 {
-	json_object *list;
-	struct lh_table *by_key = NULL;
 	ReaderResult result;
 
 	memset(rows, 0, sizeof(ReaderRow) * (size_t) n);
@@ -318,19 +337,19 @@ reader_rows(const Reader *reader, const ConnectorAnswer *answer,
 	/* what begins like JSON and is none was cut off or broken: not "absent" */
 	if (reader->root == NULL)
 		return answer->optional && !reader->looks_json ? READER_ABSENT : READER_NO_JSON;
-	list = reader_at(reader->root, answer->path ? answer->path : "");
-	if (list == NULL || (answer->optional && list == reader->root &&
-						 !json_object_is_type(list, json_type_array)))
-		return answer->optional ? READER_ABSENT : READER_MISMATCH;
-	if (answer->shape == ANSWER_KEYED && (by_key = reader_index(keys, n)) == NULL)
-		return READER_MISMATCH;
-	result = reader_list(list, answer, keys, n, by_key, rows);
-	if (by_key != NULL)
-		lh_table_free(by_key);
+	if (answer->shape == ANSWER_COUNTS)
+		return reader_counts(reader->root, answer, n, rows);
+	if (answer->shape == ANSWER_LISTS)
+		return reader_lists(reader->root, answer, keys, n, rows);
+	result = reader_list(reader->root, answer, keys[0], n, rows);
 
 	/* who is not in a list of failures has succeeded */
-	for (int i = 0; result == READER_DONE && answer->shape == ANSWER_ERRORS && i < n; i++)
-		rows[i].mentioned = true;
+	for (int i = 0; result == READER_DONE && i < n; i++)
+		if (!rows[i].mentioned && answer->unmentioned != VERDICT_NONE)
+		{
+			rows[i].mentioned = rows[i].unnamed = true;
+			rows[i].verdict = answer->unmentioned;
+		}
 	return result;
 }
 
@@ -338,4 +357,12 @@ const char *
 reader_text_at(const Reader *reader, const char *path)
 {
 	return reader->root ? reader_text(reader_at(reader->root, path)) : NULL;
+}
+
+int
+reader_count(const Reader *reader, const char *path)
+{
+	json_object *list = reader->root ? reader_at(reader->root, path) : NULL;
+
+	return json_object_is_type(list, json_type_array) ? (int) json_object_array_length(list) : -1;
 }

@@ -9,8 +9,6 @@
 
 #include "connector/definition.h"
 #include "core/compat.h"
-#include "mb/pg_wchar.h"
-#include "template/path.h"
 #include "utils/memutils.h"
 
 static const char json_type[] = "application/json";
@@ -22,12 +20,14 @@ request_has_templates(const Connector *connector, const ConnectorWrite *write)
 
 	for (int i = 0; i < connector->nheaders; i++)
 		has = has || strchr(connector->header_values[i], '{') != NULL;
+	for (int i = 0; i < write->nquery; i++)
+		has = has || strchr(write->query_values[i], '{') != NULL;
 	return has;
 }
 
 /* What templates of this row may name: its columns, its key, and remote_id. */
 static Jsonb *
-request_values(const ConnectorRow *row)
+request_given(const ConnectorRow *row)
 {
 	Jsonb	   *values = row->row ? row->row : row->target_key;
 	StringInfoData remote;
@@ -45,126 +45,18 @@ request_values(const ConnectorRow *row)
 	return definition_merge(values, definition_parse(remote.data, "remote_id", true));
 }
 
-static void
-request_append_jsonb(StringInfo out, Jsonb *json)
+/* The same, and what is computed of it. */
+Jsonb *
+request_values(const ConnectorRow *row, const ConnectorWrite *write)
 {
-	if (json == NULL)
-		appendStringInfoString(out, "null");
-	else
-		JsonbToCString(out, &json->root, VARSIZE(json));
+	Jsonb	   *values = request_given(row);
+
+	if (values != NULL && write->changes)
+		values = template_change(values, write->shape.columns, write->shape.ncolumns, false);
+	return values;
 }
 
-/* SEMANTICS 5, to the byte. */
-static void
-request_append_change(StringInfo out, const ConnectorRow *row)
-{
-	appendStringInfoString(out, "{\"id\": ");
-	template_append_string(out, row->id);
-	appendStringInfo(out, ", \"seq\": " INT64_FORMAT ", \"sync\": ", row->seq);
-	template_append_string(out, row->sync);
-	appendStringInfo(out, ", \"op\": \"%s\", \"key\": ", outbox_op_name(row->op));
-	request_append_jsonb(out, row->key);
-	appendStringInfoString(out, ", \"row\": ");
-	request_append_jsonb(out, row->op == OUTBOX_DELETE ? NULL : row->row);
-	appendStringInfoChar(out, '}');
-}
-
-/*
- * Columns of a row that is not whole (an UPDATE of a foreign table) go with
- * those of its key that the path does not name.
- */
-static Jsonb *
-request_object(const Connector *connector, const ConnectorRow *row)
-{
-	List	   *named;
-	JsonbIterator *it;
-	JsonbIteratorToken token;
-	JsonbValue	name;
-	JsonbValue	value;
-
-	if (row->row == NULL || row->target_key == NULL || row->op != OUTBOX_UPDATE)
-		return row->row ? row->row : row->target_key;
-	named = template_names(connector_write(connector, row->op)->path);
-	it = JsonbIteratorInit(&row->target_key->root);
-	while ((token = JsonbIteratorNext(&it, &name, true)) != WJB_DONE)
-	{
-		ListCell   *cell;
-		bool		there;
-
-		if (token != WJB_KEY)
-			continue;
-		there = getKeyJsonValueFromContainer(&row->row->root, name.val.string.val, name.val.string.len, &value) != NULL;
-		foreach(cell, named)
-			there |= strlen(lfirst(cell)) == name.val.string.len &&
-				memcmp(lfirst(cell), name.val.string.val, name.val.string.len) == 0;
-		if (!there)
-			return definition_merge(row->row, row->target_key);
-	}
-	return row->row;
-}
-
-static void
-request_append_row(StringInfo out, const Connector *connector, const ConnectorRow *row)
-{
-	Jsonb	   *values = request_object(connector, row);
-
-	if (connector->format == FORMAT_CHANGE)
-		request_append_change(out, row);
-	else if (connector->format == FORMAT_ROW)
-		request_append_jsonb(out, row->row);
-	else if (values == NULL)
-		appendStringInfoString(out, "{}");
-	else
-		template_append_object(out, values, connector->columns, connector->ncolumns);
-}
-
-/* The array of rows at the envelope's path. */
-static void
-request_append_rows(StringInfo out, const Connector *connector, const char *envelope,
-					const ConnectorRow *rows, int n)
-{
-	PathStep	step;
-	int			depth = 0;
-
-	while (path_next(&envelope, &step) == PATH_STEP)
-	{
-		appendStringInfoChar(out, '{');
-		template_append_string(out, step.name);
-		appendStringInfoString(out, ": ");
-		depth++;
-	}
-	appendStringInfoChar(out, '[');
-	for (int i = 0; i < n; i++)
-	{
-		if (i > 0)
-			appendStringInfoString(out, ", ");
-		request_append_row(out, connector, &rows[i]);
-	}
-	appendStringInfoChar(out, ']');
-	while (depth-- > 0)
-		appendStringInfoChar(out, '}');
-}
-
-static void
-request_set_body(HttpRequest *request, const Connector *connector, const ConnectorWrite *write,
-				 const ConnectorRow *rows, int n)
-{
-	StringInfoData body;
-	char	   *utf8;
-
-	initStringInfo(&body);
-	if (write->batch > 1)
-		request_append_rows(&body, connector,
-							connector->format == FORMAT_CHANGE ? "changes" :
-							connector->format == FORMAT_ROW ? "" : write->envelope, rows, n);
-	else
-		request_append_row(&body, connector, rows);
-	utf8 = pg_server_to_any(body.data, body.len, PG_UTF8);
-	request->body = utf8;
-	request->body_len = utf8 == body.data ? body.len : strlen(utf8);
-}
-
-static bool
+bool
 request_header_given(const Connector *connector, const char *name)
 {
 	for (int i = 0; i < connector->nheaders; i++)
@@ -175,8 +67,9 @@ request_header_given(const Connector *connector, const char *name)
 	return false;
 }
 
+/* write: NULL for a read */
 void
-connector_add_headers(const Connector *connector, HttpRequest *request, Jsonb *values)
+request_add_headers(const Connector *connector, const ConnectorWrite *write, HttpRequest *request, Jsonb *values)
 {
 	if (!request_header_given(connector, "Accept"))
 		http_request_header(request, "Accept", json_type);
@@ -187,10 +80,30 @@ connector_add_headers(const Connector *connector, HttpRequest *request, Jsonb *v
 		/* of a body that is not there, or of a row that is not there */
 		if (values == NULL && template_names(value) != NIL)
 			continue;
-		if (pg_strcasecmp(connector->header_names[i], "Content-Type") == 0 && request->body == NULL)
+		if (pg_strcasecmp(connector->header_names[i], "Content-Type") == 0 &&
+			(request->body == NULL || (write != NULL && write->own_type)))
 			continue;
 		http_request_header(request, connector->header_names[i], template_expand(value, values, false));
 	}
+}
+
+void
+connector_add_headers(const Connector *connector, HttpRequest *request, Jsonb *values)
+{
+	request_add_headers(connector, NULL, request, values);
+}
+
+/* The URL of a call: path and query over the row. */
+static char *
+request_url(const Connector *connector, const ConnectorWrite *write, Jsonb *values)
+{
+	StringInfoData url;
+
+	initStringInfo(&url);
+	appendStringInfoString(&url, connector_url(connector, template_expand(write->path, values, true)));
+	for (int i = 0; i < write->nquery; i++)
+		template_append_query(&url, write->query_names[i], template_expand_text(write->query_values[i], values));
+	return url.data;
 }
 
 pg_noreturn static void
@@ -212,16 +125,31 @@ request_impossible(const Connector *connector, OutboxOp op)
 			 errhint("Operations are: %s.", possible.len > 0 ? possible.data : "none")));
 }
 
+/*
+ * Of one row its id; but a record that a lookup did not find is made by another
+ * request than the one by which the message may have gone before: an API that
+ * keeps what it answered to a key must not take the one for the other.
+ */
+static const char *
+request_key(const Connector *connector, const ConnectorWrite *write, const ConnectorRow *row)
+{
+	const ConnectorWrite *declared = connector_write(connector, row->op);
+
+	if (declared != NULL && declared->lookup != NULL && write == declared->lookup->none)
+		return psprintf("%s-new", row->id);
+	return row->id;
+}
+
 HttpRequest *
 connector_request(const Connector *connector, const ConnectorRow *rows, int n,
 				  const char *call_key, MemoryContext context)
 {
-	const ConnectorWrite *write = connector_write(connector, rows[0].op);
+	const ConnectorWrite *write = rows[0].write ? rows[0].write : connector_write(connector, rows[0].op);
 	MemoryContext scratch;
 	MemoryContext old;
 	Jsonb	   *values = NULL;
-	char	   *path;
 	HttpRequest *request;
+	const char *type;
 
 	if (write == NULL)
 		request_impossible(connector, rows[0].op);
@@ -229,20 +157,57 @@ connector_request(const Connector *connector, const ConnectorRow *rows, int n,
 	scratch = AllocSetContextCreate(context, "activate request", ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(scratch);
 	if (write->batch == 1 && request_has_templates(connector, write))
-		values = request_values(&rows[0]);
-	path = template_expand(write->path, values, true);
-	request = http_request_create(context, write->method, connector_url(connector, path));
+		values = request_values(&rows[0], write);
+	request = http_request_create(context, write->method, request_url(connector, write, values));
 	if (!write->no_body)
 	{
-		MemoryContextSwitchTo(context);
-		request_set_body(request, connector, write, rows, n);
-		MemoryContextSwitchTo(scratch);
-		if (!request_header_given(connector, "Content-Type"))
-			http_request_header(request, "Content-Type", json_type);
+		type = definition_set_body(request, connector, write, rows, n, context);
+		if (write->own_type || !request_header_given(connector, "Content-Type"))
+			http_request_header(request, "Content-Type", type);
 	}
-	http_request_header(request, "Idempotency-Key", write->batch == 1 ? rows[0].id : call_key);
-	connector_add_headers(connector, request, values);
+	if (!write->search)
+		http_request_header(request, "Idempotency-Key", write->batch == 1 ? request_key(connector, write, &rows[0]) : call_key);
+	request_add_headers(connector, write, request, values);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(scratch);
 	return request;
+}
+
+/* Of the rows of a job that are carried by another request than its first. */
+static size_t
+request_rows_bytes(const Connector *connector, const ConnectorWrite *write, const ConnectorRow *rows, int n)
+{
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "activate rows", ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(scratch);
+	HttpRequest request = {0};
+
+	(void) definition_set_body(&request, connector, write, rows, n, scratch);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(scratch);
+	return request.body_len;
+}
+
+int
+connector_fitting(const Connector *connector, const HttpRequest *request, const ConnectorRow *rows, int n, size_t *bytes)
+{
+	const ConnectorWrite *write = rows[0].write ? rows[0].write : connector_write(connector, rows[0].op);
+	int			fitting;
+
+	*bytes = request->body_len;
+	/* it searches for the row first */
+	if (write->lookup != NULL && rows[0].remote_id == NULL)
+		return n;
+	if (write->max_bytes > 0 && write->job != NULL && write->job->body != NULL)
+		*bytes = request_rows_bytes(connector, write, rows, n);
+	if (write->max_bytes == 0 || *bytes <= write->max_bytes)
+		return n;
+	if (n == 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("the row alone makes a body of %zu bytes, more than \"max_bytes\" (%d)",
+						*bytes, write->max_bytes)));
+	/* rows differ: a little less than these would be on the average */
+	fitting = (int) ((uint64) n * write->max_bytes / *bytes);
+	fitting -= fitting / 32;
+	return Max(Min(fitting, n - 1), 1);
 }

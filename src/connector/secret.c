@@ -1,7 +1,7 @@
 /*
  * secret.c
  *	  The secret of a user mapping: its shape, where it comes from, where it
- *	  goes; and the names by which a secret in the wrong place is known.
+ *	  goes.
  *
  * No message here, and none raised from here, holds a value of a secret.
  */
@@ -9,16 +9,11 @@
 
 #include <sys/stat.h>
 
-#include "access/reloptions.h"
-#include "catalog/pg_user_mapping.h"
 #include "common/base64.h"
 #include "connector/definition.h"
 #include "core/compat.h"
 #include "http/pool.h"
 #include "storage/fd.h"
-#include "utils/formatting.h"
-#include "utils/memutils.h"
-#include "utils/syscache.h"
 
 /* A token or key, not a document. */
 #define SECRET_MAX_BYTES	(64 * 1024)
@@ -33,73 +28,8 @@
 static const char secret_hint[] =
 "Valid secrets are {\"bearer\": \"...\"}, {\"basic\": \"user:password\"}, {\"header\": {\"X-Api-Key\": \"...\"}} and "
 "{\"query\": {\"key\": \"...\"}}, for object stores {\"s3\": {\"access_key\": \"...\", \"secret_key\": \"...\"}}, besides them {\"client_cert\": \"PEM\", \"client_key\": \"PEM\"} and "
-"{\"proxy\": \"user:password\"}, and of what receives {\"hmac\": \"...\"}; each value may be {\"file\": \"/path\"}.";
-
-bool
-connector_header_is_secret(const char *name)
-{
-	return secret_header_name(name);
-}
-
-bool
-secret_header_name(const char *name)
-{
-	static const char *const parts[] = {"key", "token", "secret", "password"};
-	char	   *lower;
-
-	if (pg_strcasecmp(name, "Authorization") == 0 || pg_strcasecmp(name, "Cookie") == 0 ||
-		pg_strcasecmp(name, "Proxy-Authorization") == 0)
-		return true;
-	if (pg_strcasecmp(name, "Idempotency-Key") == 0)
-		return false;
-	lower = asc_tolower(name, strlen(name));
-	for (int i = 0; i < lengthof(parts); i++)
-	{
-		if (strstr(lower, parts[i]) != NULL)
-			return true;
-	}
-	return false;
-}
-
-/*
- * Names are compared without case, "-" and "_".  Exact, or by their end:
- * "page_token" and "sort_key" are parameters of innocent reads.
- */
-bool
-secret_query_name(const char *name, size_t len)
-{
-	static const char *const exact[] = {
-		"key", "token", "auth", "authorization", "secret", "password", "passwd", "pwd",
-		"signature", "sig", "hapikey", "credential", "credentials", "jwt", "bearer"
-	};
-	static const char *const ends[] = {
-		"apikey", "accesskey", "secretkey", "privatekey", "authkey", "appkey",
-		"accesstoken", "authtoken", "apitoken", "bearertoken", "refreshtoken", "sessiontoken",
-		"secret", "password"
-	};
-	char		plain[64];
-	size_t		n = 0;
-
-	for (size_t i = 0; i < len && n < sizeof(plain) - 1; i++)
-	{
-		if (name[i] != '-' && name[i] != '_')
-			plain[n++] = pg_tolower((unsigned char) name[i]);
-	}
-	plain[n] = '\0';
-	for (int i = 0; i < lengthof(exact); i++)
-	{
-		if (strcmp(plain, exact[i]) == 0)
-			return true;
-	}
-	for (int i = 0; i < lengthof(ends); i++)
-	{
-		size_t		end = strlen(ends[i]);
-
-		if (n >= end && strcmp(plain + n - end, ends[i]) == 0)
-			return true;
-	}
-	return false;
-}
+"{\"proxy\": \"user:password\"}, to sign with {\"sign\": \"...\"}, to get tokens with {\"oauth2\": {\"client_id\": \"...\", \"client_secret\": \"...\", \"refresh_token\": \"...\"}} and "
+"{\"jwt\": {\"issuer\": \"...\", \"subject\": \"...\", \"private_key\": \"PEM\"}}, and of what receives {\"hmac\": \"...\"}; each value may be {\"file\": \"/path\"}.";
 
 pg_noreturn static void
 secret_fail(const char *what)
@@ -111,9 +41,22 @@ secret_fail(const char *what)
 }
 
 static bool
-secret_is_pem(const char *kind)
+secret_is_pem(const char *kind, const char *name)
 {
-	return strcmp(kind, "client_cert") == 0 || strcmp(kind, "client_key") == 0;
+	return strcmp(kind, "client_cert") == 0 || strcmp(kind, "client_key") == 0 ||
+		(strcmp(kind, "jwt") == 0 && strcmp(name, "private_key") == 0);
+}
+
+/* Has members of its own. */
+static bool
+secret_is_named(const char *kind)
+{
+	static const char *const kinds[] = {"header", "query", "s3", "oauth2", "jwt"};
+
+	for (int i = 0; i < lengthof(kinds); i++)
+		if (strcmp(kinds[i], kind) == 0)
+			return true;
+	return false;
 }
 
 static bool
@@ -132,15 +75,17 @@ secret_check_pem(const char *kind, const char *text)
 		secret_fail("\"client_key\" holds no private key in PEM form");
 	if (strcmp(kind, "client_key") == 0 && strstr(text, "ENCRYPTED") != NULL)
 		secret_fail("\"client_key\" is locked with a password");
+	if (strcmp(kind, "jwt") == 0 && sign_can_rsa() && sign_rsa_problem(text) != NULL)
+		secret_fail(psprintf("\"private_key\": %s", sign_rsa_problem(text)));
 }
 
 /* Characters of a header, or of a document of many lines. */
 static bool
-secret_has_control(const char *kind, const char *text)
+secret_has_control(const char *kind, const char *name, const char *text)
 {
 	for (const char *p = text; *p; p++)
 	{
-		if (secret_is_pem(kind) && (*p == '\n' || *p == '\r' || *p == '\t'))
+		if (secret_is_pem(kind, name) && (*p == '\n' || *p == '\r' || *p == '\t'))
 			continue;
 		if ((unsigned char) *p < ' ' || *p == 0x7f)
 			return true;
@@ -159,7 +104,7 @@ secret_value(const JsonbValue *value, const char *kind, const char *name, char *
 	if (value->type == jbvString)
 	{
 		text = template_scalar_text(value);
-		if (secret_has_control(kind, text))
+		if (secret_has_control(kind, name, text))
 			secret_fail(psprintf("the value of \"%s\" contains a control character", name));
 		if (*text == '\0')
 			secret_fail(psprintf("the value of \"%s\" is empty", name));
@@ -226,9 +171,9 @@ secret_walk(Jsonb *secret, SecretVisit visit, void *arg)
 
 		if (strcmp(kind, "hmac") == 0)
 			secret_walk_signing(value, visit, arg);
-		else if (strcmp(kind, "bearer") == 0 || secret_is_credentials(kind) || secret_is_pem(kind))
+		else if (strcmp(kind, "bearer") == 0 || strcmp(kind, "sign") == 0 || secret_is_credentials(kind) || secret_is_pem(kind, kind))
 			visit(kind, kind, value, arg);
-		else if (strcmp(kind, "header") == 0 || strcmp(kind, "query") == 0 || strcmp(kind, "s3") == 0)
+		else if (secret_is_named(kind))
 		{
 			DefinitionMember *named;
 			int			count;
@@ -239,6 +184,11 @@ secret_walk(Jsonb *secret, SecretVisit visit, void *arg)
 			if (strcmp(kind, "s3") == 0 &&
 				(!definition_get_in(value, "access_key", &other) || !definition_get_in(value, "secret_key", &other)))
 				secret_fail("\"s3\" needs \"access_key\" and \"secret_key\"");
+			if (strcmp(kind, "oauth2") == 0 && !definition_get_in(value, "client_id", &other))
+				secret_fail("\"oauth2\" needs \"client_id\"");
+			if (strcmp(kind, "jwt") == 0 &&
+				(!definition_get_in(value, "issuer", &other) || !definition_get_in(value, "private_key", &other)))
+				secret_fail("\"jwt\" needs \"issuer\" and \"private_key\"");
 			for (int j = 0; j < count; j++)
 				visit(kind, named[j].name, &named[j].value, arg);
 		}
@@ -247,20 +197,56 @@ secret_walk(Jsonb *secret, SecretVisit visit, void *arg)
 	}
 }
 
-/* Where a member of "s3" is kept; NULL: there is none of that name. */
-static char **
-secret_s3_member(ConnectorAuth *auth, const char *name)
+/* Members that have a place of their own. */
+static const struct
 {
-	return strcmp(name, "access_key") == 0 ? &auth->access_key :
-		strcmp(name, "secret_key") == 0 ? &auth->secret_key :
-		strcmp(name, "session_token") == 0 ? &auth->session_token : NULL;
+	const char *kind;
+	const char *name;
+	size_t		offset;
+	bool		open;			/* no secret by itself */
+}			secret_places[] = {
+	{"s3", "access_key", offsetof(ConnectorAuth, access_key), false},
+	{"s3", "secret_key", offsetof(ConnectorAuth, secret_key), false},
+	{"s3", "session_token", offsetof(ConnectorAuth, session_token), false},
+	{"oauth2", "client_id", offsetof(ConnectorAuth, client_id), true},
+	{"oauth2", "client_secret", offsetof(ConnectorAuth, client_secret), false},
+	{"oauth2", "refresh_token", offsetof(ConnectorAuth, refresh_token), false},
+	{"jwt", "issuer", offsetof(ConnectorAuth, issuer), true},
+	{"jwt", "subject", offsetof(ConnectorAuth, subject), true},
+	{"jwt", "private_key", offsetof(ConnectorAuth, private_key), true},
+	{"jwt", "key_id", offsetof(ConnectorAuth, key_id), true},
+	{"sign", "sign", offsetof(ConnectorAuth, sign), false}
+};
+
+/* Its index there; -1: it has none. */
+static int
+secret_place(const char *kind, const char *name)
+{
+	for (int i = 0; i < lengthof(secret_places); i++)
+		if (strcmp(secret_places[i].kind, kind) == 0 && strcmp(secret_places[i].name, name) == 0)
+			return i;
+	return -1;
+}
+
+/* Of kinds whose members all have one. */
+static void
+secret_check_member(const char *kind, const char *name)
+{
+	StringInfoData names;
+
+	if (!secret_is_named(kind) || strcmp(kind, "header") == 0 || strcmp(kind, "query") == 0 || secret_place(kind, name) >= 0)
+		return;
+	initStringInfo(&names);
+	for (int i = 0; i < lengthof(secret_places); i++)
+		if (strcmp(secret_places[i].kind, kind) == 0)
+			appendStringInfo(&names, "%s\"%s\"", names.len > 0 ? ", " : "", secret_places[i].name);
+	secret_fail(psprintf("\"%s\" has another member than %s", kind, names.data));
 }
 
 static void
 secret_check_value(const char *kind, const char *name, const JsonbValue *value, void *arg)
 {
 	bool		may_read_files = *(bool *) arg;
-	ConnectorAuth ignored;
 	char	   *path;
 	char	   *text = secret_value(value, kind, name, &path);
 
@@ -270,11 +256,10 @@ secret_check_value(const char *kind, const char *name, const JsonbValue *value, 
 		secret_fail("\"header\" has a member that is no header's name, or one that activate sets itself");
 	if (*name == '\0')
 		secret_fail(psprintf("\"%s\" has a member without a name", kind));
-	if (strcmp(kind, "s3") == 0 && secret_s3_member(&ignored, name) == NULL)
-		secret_fail("\"s3\" has another member than \"access_key\", \"secret_key\" and \"session_token\"");
+	secret_check_member(kind, name);
 	if (text != NULL && secret_is_credentials(kind) && strchr(text, ':') == NULL)
 		secret_fail(psprintf("the value of \"%s\" is not \"user:password\"", kind));
-	if (text != NULL && secret_is_pem(kind))
+	if (text != NULL && secret_is_pem(kind, name))
 		secret_check_pem(kind, text);
 	if (path != NULL && !may_read_files)
 		ereport(ERROR,
@@ -319,9 +304,9 @@ secret_read_file(const char *path, const char *kind, const char *name)
 	text[len] = '\0';
 	if (len == 0)
 		secret_fail(psprintf("file \"%s\" is empty", path));
-	if (strlen(text) < len || secret_has_control(kind, text))
+	if (strlen(text) < len || secret_has_control(kind, name, text))
 		secret_fail(psprintf("file \"%s\" contains a control character", path));
-	if (secret_is_pem(kind))
+	if (secret_is_pem(kind, name))
 		secret_check_pem(kind, text);
 	if (strcmp(kind, "proxy") == 0 && strchr(text, ':') == NULL)
 		secret_fail(psprintf("file \"%s\" does not hold \"user:password\"", path));
@@ -376,6 +361,7 @@ secret_load_value(const char *kind, const char *name, const JsonbValue *value, v
 	char	   *path;
 	char	   *text = secret_value(value, kind, name, &path);
 	char	   *part;
+	int			place;
 
 	if (path != NULL)
 		text = secret_read_file(path, kind, name);
@@ -384,7 +370,15 @@ secret_load_value(const char *kind, const char *name, const JsonbValue *value, v
 		auth->signing = lappend(auth->signing, text);
 		return;
 	}
-	if (secret_is_pem(kind))
+	place = secret_place(kind, name);
+	if (place >= 0)
+	{
+		*(char **) ((char *) auth + secret_places[place].offset) = text;
+		if (!secret_places[place].open)
+			secret_hide(auth, text);
+		return;
+	}
+	if (secret_is_pem(kind, name))
 	{
 		/* is never sent, so nobody can quote it */
 		if (strcmp(kind, "client_cert") == 0)
@@ -400,8 +394,6 @@ secret_load_value(const char *kind, const char *name, const JsonbValue *value, v
 		secret_hide(auth, part + 1);
 	if (strcmp(kind, "proxy") == 0)
 		auth->proxy = text;
-	else if (strcmp(kind, "s3") == 0)
-		*secret_s3_member(auth, name) = text;
 	else if (strcmp(kind, "query") == 0)
 		secret_append(&auth->query_names, &auth->query_values, &auth->nquery, name, text);
 	else if (strcmp(kind, "header") == 0)
@@ -417,101 +409,38 @@ secret_load_value(const char *kind, const char *name, const JsonbValue *value, v
 	}
 }
 
+static const char *
+secret_redact(const char *secret, const char *text)
+{
+	StringInfoData clean;
+	const char *found;
+
+	if (secret == NULL || strlen(secret) < SECRET_LEAST_BYTES || strstr(text, secret) == NULL)
+		return text;
+	initStringInfo(&clean);
+	for (; (found = strstr(text, secret)) != NULL; text = found + strlen(secret))
+	{
+		appendBinaryStringInfo(&clean, text, found - text);
+		appendStringInfoString(&clean, SECRET_REDACTED);
+	}
+	appendStringInfoString(&clean, text);
+	return clean.data;
+}
+
 const char *
 connector_redact(const ConnectorAuth *auth, const char *text)
 {
 	ListCell   *cell;
 
 	foreach(cell, auth ? auth->secrets : NIL)
-	{
-		const char *secret = lfirst(cell);
-		const char *found;
-		StringInfoData clean;
-
-		if (strlen(secret) < SECRET_LEAST_BYTES || strstr(text, secret) == NULL)
-			continue;
-		initStringInfo(&clean);
-		for (; (found = strstr(text, secret)) != NULL; text = found + strlen(secret))
-		{
-			appendBinaryStringInfo(&clean, text, found - text);
-			appendStringInfoString(&clean, SECRET_REDACTED);
-		}
-		appendStringInfoString(&clean, text);
-		text = clean.data;
-	}
+		text = secret_redact(lfirst(cell), text);
+	if (auth != NULL && auth->token != NULL)
+		text = secret_redact(auth->token->before, secret_redact(auth->token->value, text));
 	return text;
 }
 
-/* The mapping without any check of rights: it is used, not shown. */
-static List *
-secret_mapping(Oid server, Oid userid, Oid *found)
-{
-	HeapTuple	tuple = NULL;
-	Datum		options;
-	bool		isnull;
-	List	   *list = NIL;
-
-	*found = userid;
-	if (OidIsValid(userid))
-		tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(userid),
-								ObjectIdGetDatum(server));
-	if (!HeapTupleIsValid(tuple))
-	{
-		*found = InvalidOid;
-		tuple = SearchSysCache2(USERMAPPINGUSERSERVER, ObjectIdGetDatum(InvalidOid),
-								ObjectIdGetDatum(server));
-	}
-	if (!HeapTupleIsValid(tuple))
-		return NIL;
-	options = SysCacheGetAttr(USERMAPPINGUSERSERVER, tuple, Anum_pg_user_mapping_umoptions, &isnull);
-	if (!isnull)
-		list = untransformRelOptions(options);
-	ReleaseSysCache(tuple);
-	return list;
-}
-
-Oid
-connector_mapping(Oid server, Oid userid)
-{
-	Oid			found;
-
-	(void) secret_mapping(server, userid, &found);
-	return found;
-}
-
-ConnectorAuth *
-connector_auth(Oid server, Oid userid, MemoryContext context)
-{
-	MemoryContext old = MemoryContextSwitchTo(context);
-	ConnectorAuth *auth = palloc0(sizeof(ConnectorAuth));
-	const char *secret = definition_option(secret_mapping(server, userid, &auth->userid), "secret");
-
-	if (secret != NULL)
-	{
-		auth->present = true;
-		secret_walk(definition_parse(secret, "secret", true), secret_load_value, auth);
-	}
-	auth->transport = definition_transport(server, auth);
-	MemoryContextSwitchTo(old);
-	return auth;
-}
-
 void
-connector_authorize(HttpRequest *request, const ConnectorAuth *auth)
+secret_load(Jsonb *secret, ConnectorAuth *auth)
 {
-	request->transport = auth->transport;
-	for (int i = 0; i < auth->nheaders; i++)
-		http_request_header(request, auth->header_names[i], auth->header_values[i]);
-	if (auth->nquery > 0)
-	{
-		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(request));
-		StringInfoData url;
-
-		initStringInfo(&url);
-		appendStringInfoString(&url, request->url);
-		for (int i = 0; i < auth->nquery; i++)
-			template_append_query(&url, auth->query_names[i], auth->query_values[i]);
-		request->url = url.data;
-		MemoryContextSwitchTo(old);
-	}
+	secret_walk(secret, secret_load_value, auth);
 }

@@ -47,10 +47,22 @@ connector_check_name(const char *name)
 				 errhint("Use at most %d lower case letters, digits, \"_\" and \"-\".", NAMEDATALEN - 1)));
 }
 
-Datum
-activate_connector(PG_FUNCTION_ARGS)
+void
+connector_check_definer(const char *name)
 {
-	Jsonb	   *definition = PG_GETARG_JSONB_P(0);
+	connector_check_admin();
+	connector_check_name(name);
+}
+
+Jsonb *
+connector_patched(Jsonb *definition, Jsonb *patch)
+{
+	return definition_merge(definition, patch);
+}
+
+char *
+connector_define(Jsonb *definition)
+{
 	JsonbValue	root = definition_root(definition);
 	char	   *name = definition_text(&root, "name");
 	Oid			types[] = {TEXTOID, JSONBOID};
@@ -68,7 +80,13 @@ activate_connector(PG_FUNCTION_ARGS)
 				 errmsg("connector \"%s\" is part of activate and cannot be replaced", name),
 				 errhint("Give your connector another name.")));
 	shared_announce_at_commit();
-	PG_RETURN_TEXT_P(cstring_to_text(name));
+	return name;
+}
+
+Datum
+activate_connector(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(connector_define(PG_GETARG_JSONB_P(0))));
 }
 
 static OutboxOp
@@ -138,6 +156,19 @@ sql_append(StringInfo out, const char *name, const char *value)
 		appendStringInfoString(out, "null");
 }
 
+static char *
+sql_type(const HttpRequest *request)
+{
+	const char *header;
+
+	for (int i = 0; (header = http_request_header_at(request, i)) != NULL; i++)
+	{
+		if (pg_strncasecmp(header, "Content-Type:", 13) == 0)
+			return pstrdup(header + 13 + strspn(header + 13, " "));
+	}
+	return NULL;
+}
+
 Datum
 connector_sql_request(PG_FUNCTION_ARGS)
 {
@@ -148,13 +179,14 @@ connector_sql_request(PG_FUNCTION_ARGS)
 	int			n;
 	ConnectorRow *rows = sql_rows(PG_GETARG_JSONB_P(1), &n);
 
-	request = connector_request(connector, rows, n, call_key, CurrentMemoryContext);
+	request = connector_first_request(connector, rows, n, call_key, CurrentMemoryContext);
 	initStringInfo(&out);
 	appendStringInfoChar(&out, '{');
 	sql_append(&out, "method", request->method);
 	sql_append(&out, "url", request->url);
 	sql_append(&out, "body", request->body ?
 			   pg_any_to_server(request->body, request->body_len, PG_UTF8) : NULL);
+	sql_append(&out, "type", sql_type(request));
 	appendStringInfoChar(&out, '}');
 	http_request_free(request);
 	PG_RETURN_JSONB_P(definition_parse(out.data, "request", true));
@@ -165,10 +197,13 @@ sql_class(AnswerClass class)
 {
 	static const char *const names[] = {
 		[ANSWER_OK] = "ok",
+		[ANSWER_WARNED] = "warned",
 		[ANSWER_REJECTED] = "rejected",
 		[ANSWER_RETRY] = "retry",
 		[ANSWER_THROTTLED] = "throttled",
 		[ANSWER_AUTH] = "auth",
+		[ANSWER_CONFIG] = "config",
+		[ANSWER_LOCKED] = "locked",
 		[ANSWER_OUTAGE] = "outage",
 		[ANSWER_AMBIGUOUS] = "ambiguous",
 		[ANSWER_SPLIT] = "split"
@@ -183,7 +218,8 @@ sql_answered(int status, char *headers, bytea *body)
 {
 	HttpRequest request = {0};
 
-	request.outcome = HTTP_ANSWERED;
+	/* 0: none came */
+	request.outcome = status == 0 ? HTTP_TIMED_OUT : HTTP_ANSWERED;
 	request.status = status;
 	request.sent = true;
 	request.headers = headers;

@@ -12,7 +12,6 @@
 
 #include "connector/definition.h"
 #include "core/clock.h"
-#include "core/mem.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -41,35 +40,16 @@ connector_retry_after(const HttpRequest *request)
 	return Min(ms, THROTTLE_MAX_WAIT_MS);
 }
 
-static void
-throttle_close(void *reader)
-{
-	reader_close(reader);
-}
-
 /* The answer names a code that the definition lists: the time that goes with it; -1: it does not. */
 static int64
-throttle_by_code(const Connector *connector, const HttpRequest *request)
+throttle_by_code(const Connector *connector, const Reader *reader)
 {
-	MemoryContext owner;
-	Reader	   *reader;
-	const char *code;
-	int64		ms = -1;
+	const char *code = connector->throttle.code && reader ? reader_text_at(reader, connector->throttle.code) : NULL;
 
-	if (connector->throttle.code == NULL)
-		return -1;
-	owner = AllocSetContextCreate(CurrentMemoryContext, "activate code", ALLOCSET_SMALL_SIZES);
-	reader = reader_open(request->answer, request->answer_len);
-	if (reader != NULL)
-	{
-		mem_adopt(owner, reader, throttle_close);
-		code = reader_text_at(reader, connector->throttle.code);
-		for (int i = 0; code != NULL && i < connector->throttle.ncodes; i++)
-			if (strcmp(connector->throttle.codes[i], code) == 0)
-				ms = connector->throttle.code_us[i] / 1000;
-	}
-	MemoryContextDelete(owner);
-	return ms;
+	for (int i = 0; code != NULL && i < connector->throttle.ncodes; i++)
+		if (strcmp(connector->throttle.codes[i], code) == 0)
+			return connector->throttle.code_us[i] / 1000;
+	return -1;
 }
 
 /* Of the budgets that the answer says are used up, when the last is renewed; -1: none. */
@@ -87,20 +67,43 @@ throttle_by_quota(const Connector *connector, const HttpRequest *request)
 	return ms;
 }
 
-bool
-connector_throttled(const Connector *connector, const HttpRequest *request, int64 *wait_ms)
+int64
+connector_wait(const Connector *connector, const HttpRequest *request, int64 own_ms)
 {
-	int64		by_code = throttle_by_code(connector, request);
+	int64		wait_ms = connector_retry_after(request);
+
+	if (wait_ms < 0)
+		wait_ms = own_ms;
+	if (wait_ms < 0)
+		wait_ms = throttle_by_quota(connector, request);
+	if (wait_ms < 0 && connector->throttle.wait_us > 0)
+		wait_ms = connector->throttle.wait_us / 1000;
+	return Min(wait_ms, THROTTLE_MAX_WAIT_MS);
+}
+
+bool
+answer_throttled(const Connector *connector, const HttpRequest *request, const Reader *reader, int64 *wait_ms)
+{
+	int64		by_code = throttle_by_code(connector, reader);
 
 	*wait_ms = connector_retry_after(request);
 	if (by_code < 0 && request->status != 429 && !(request->status == 503 && *wait_ms >= 0))
 		return false;
-	if (*wait_ms < 0)
-		*wait_ms = by_code;
-	if (*wait_ms < 0)
-		*wait_ms = throttle_by_quota(connector, request);
-	if (*wait_ms < 0 && connector->throttle.wait_us > 0)
-		*wait_ms = connector->throttle.wait_us / 1000;
-	*wait_ms = Min(*wait_ms, THROTTLE_MAX_WAIT_MS);
+	*wait_ms = connector_wait(connector, request, by_code);
 	return true;
+}
+
+bool
+connector_throttled(const Connector *connector, const HttpRequest *request, int64 *wait_ms)
+{
+	MemoryContext owner;
+	bool		throttled;
+
+	/* only a code is read from the body, which may be a page of records */
+	if (connector->throttle.code == NULL)
+		return answer_throttled(connector, request, NULL, wait_ms);
+	owner = AllocSetContextCreate(CurrentMemoryContext, "activate code", ALLOCSET_SMALL_SIZES);
+	throttled = answer_throttled(connector, request, answer_open(request, owner), wait_ms);
+	MemoryContextDelete(owner);
+	return throttled;
 }

@@ -222,17 +222,19 @@ compat_lock_held_from(const LOCKTAG *tag, LOCKMODE mode)
 
 /* 17: fdw_restrictinfo; 18: disabled_nodes */
 #if PG_VERSION_NUM >= 180000
-#define compat_create_foreignscan_path(root, rel, rows, startup, total) \
+#define compat_create_foreignscan_path_for(root, rel, rows, startup, total, outer) \
 	create_foreignscan_path((root), (rel), NULL, (rows), 0, (startup), (total), \
-							NIL, (rel)->lateral_relids, NULL, NIL, NIL)
+							NIL, (outer), NULL, NIL, NIL)
 #elif PG_VERSION_NUM >= 170000
-#define compat_create_foreignscan_path(root, rel, rows, startup, total) \
+#define compat_create_foreignscan_path_for(root, rel, rows, startup, total, outer) \
 	create_foreignscan_path((root), (rel), NULL, (rows), (startup), (total), \
-							NIL, (rel)->lateral_relids, NULL, NIL, NIL)
+							NIL, (outer), NULL, NIL, NIL)
 #else
-#define compat_create_foreignscan_path(root, rel, rows, startup, total) \
+#define compat_create_foreignscan_path_for(root, rel, rows, startup, total, outer) \
 	create_foreignscan_path((root), (rel), NULL, (rows), (startup), (total), \
-							NIL, (rel)->lateral_relids, NULL, NIL)
+							NIL, (outer), NULL, NIL)
 #endif
+#define compat_create_foreignscan_path(root, rel, rows, startup, total) \
+	compat_create_foreignscan_path_for((root), (rel), (rows), (startup), (total), (rel)->lateral_relids)
 
 #endif							/* ACTIVATE_COMPAT_H */

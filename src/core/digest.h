@@ -16,4 +16,15 @@ extern void digest_add(const void *data, size_t len);
 
 extern void digest_end(uint8 *digest);
 
+/* What others compute of the same bytes. */
+typedef enum DigestKind
+{
+	DIGEST_MD5, DIGEST_SHA1, DIGEST_SHA256
+} DigestKind;
+
+#define DIGEST_MOST	32			/* bytes of the longest */
+
+/* Into result; how many bytes it has. */
+extern size_t digest_plain(DigestKind kind, const void *data, size_t len, uint8 *result);
+
 #endif							/* ACTIVATE_DIGEST_H */

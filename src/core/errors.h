@@ -24,4 +24,7 @@
 /* every row of a run had a NULL or duplicate key */
 #define ERRCODE_ACTIVATE_NO_USABLE_ROW	MAKE_SQLSTATE('A','C','0','0','6')
 
+/* a row fails an expectation that lets nothing pass then */
+#define ERRCODE_ACTIVATE_HELD			MAKE_SQLSTATE('A','C','0','0','7')
+
 #endif							/* ACTIVATE_ERRORS_H */

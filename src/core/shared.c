@@ -291,6 +291,7 @@ shared_target_state_name(SharedTargetState state)
 		[TARGET_DOWN] = "down",
 		[TARGET_AUTH] = "auth",
 		[TARGET_THROTTLED] = "throttled",
+		[TARGET_CONFIG] = "config",
 		[TARGET_PAUSED] = "paused",
 	};
 

@@ -73,6 +73,7 @@ typedef enum SharedTargetState
 	TARGET_DOWN,
 	TARGET_AUTH,
 	TARGET_THROTTLED,
+	TARGET_CONFIG,				/* what it says no retry mends: somebody must change something */
 	TARGET_PAUSED
 } SharedTargetState;
 

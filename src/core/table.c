@@ -13,9 +13,21 @@
 #include "executor/executor.h"
 #include "storage/bufmgr.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+/* Relations that were looked up; names are constants, compared by their address. */
+typedef struct OwnName
+{
+	const char *name;
+	Oid			relation;
+} OwnName;
+
+static OwnName names[16];
+static int	names_known = 0;
 
 static void snapshot_take(OwnTable *table);
 static void scan_begin(OwnTable *table, int nkeys);
@@ -23,16 +35,40 @@ static void scan_end(OwnTable *table);
 static void snapshot_forget(OwnTable *table);
 static bool changed_by_others(OwnTable *table, TM_Result result);
 
+/* A change of any relation or schema may be one of these. */
+static void
+names_forget(Datum arg, int cacheid, uint32 hash)
+{
+	names_known = 0;
+}
+
+/*
+ * Looked up for each transaction that writes to the outbox, several times: two
+ * caches of the catalog cost a fiftieth of a single-row INSERT.
+ */
 Oid
 own_relation(const char *name)
 {
-	Oid			relation = get_relname_relid(name, get_namespace_oid("activate", true));
+	static bool registered = false;
+	Oid			relation;
 
+	for (int i = 0; i < names_known; i++)
+		if (names[i].name == name)
+			return names[i].relation;
+	if (!registered)
+	{
+		CacheRegisterSyscacheCallback(RELNAMENSP, names_forget, (Datum) 0);
+		CacheRegisterSyscacheCallback(NAMESPACENAME, names_forget, (Datum) 0);
+		registered = true;
+	}
+	relation = get_relname_relid(name, get_namespace_oid("activate", true));
 	if (!OidIsValid(relation))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("relation \"activate.%s\" does not exist", name),
 				 errhint("Run CREATE EXTENSION activate.")));
+	if (names_known < lengthof(names))
+		names[names_known++] = (OwnName) {name, relation};
 	return relation;
 }
 

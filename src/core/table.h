@@ -36,7 +36,7 @@ typedef struct OwnTable
 	bool		written;
 } OwnTable;
 
-/* Oid of a relation in our schema. */
+/* Oid of a relation in our schema; the name is a constant: what was found is remembered by its address. */
 extern Oid	own_relation(const char *name);
 
 /* natts: how many columns who opens it knows of; 0: they are found by name. */

@@ -10,20 +10,20 @@
 
 #include "core/clock.h"
 #include "deliver/engine.h"
-#include "mb/pg_wchar.h"
+#include "deliver/job.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 static DeliverCall *form_call(DeliverTarget *target, TimestampTz now);
 static int	pick_list(const DeliverSync *sync, TimestampTz now);
 static void fill_call(DeliverCall *call, int list);
-static bool build_call(DeliverCall *call);
+static void build_request(DeliverCall *call);
 static void build_rows(DeliverCall *call);
 static void unbuildable(DeliverCall *call, const DeliverError *error);
 static bool submit_call(DeliverCall *call);
 
-static bool
-connection_free(void)
+bool
+deliver_connection_free(void)
 {
 	return engine->nyoung < deliver_connections && engine->nstalled <= deliver_stalled_connections;
 }
@@ -37,7 +37,8 @@ deliver_send(TimestampTz now)
 	bool		progress = engine->enabled && engine->send_rest_until <= now && !deliver_asked_to_stop();
 
 	deliver_targets_count(now);
-	while (progress && connection_free())
+	deliver_tokens_go(now);
+	while (progress && deliver_connection_free())
 	{
 		dlist_node *last;
 		dlist_node *node;
@@ -60,7 +61,7 @@ deliver_send(TimestampTz now)
 			if (!submit_call(call))
 				return any;
 			progress = any = true;
-		} while (node != last && connection_free());
+		} while (node != last && deliver_connection_free());
 	}
 	return any;
 }
@@ -90,7 +91,7 @@ form_call(DeliverTarget *target, TimestampTz now)
 		if (list / DELIVER_OPERATIONS == QUOTA_INTERACTIVE)
 			break;
 	}
-	if (sync == NULL || !deliver_budget_take(sync, list, now, &ticket))
+	if (sync == NULL || !deliver_token_ready(target, sync->declaration, now) || !deliver_budget_take(sync, list, now, &ticket))
 		return NULL;
 
 	context = AllocSetContextCreate(engine->context, "activate call", ALLOCSET_SMALL_SIZES);
@@ -109,17 +110,6 @@ form_call(DeliverTarget *target, TimestampTz now)
 	return call;
 }
 
-/* What is ready for the same calls, of the list's class and those below it. */
-static int
-ready_behind(const DeliverSync *sync, int list)
-{
-	int			total = 0;
-
-	for (; list < DELIVER_READY_LISTS; list += DELIVER_OPERATIONS)
-		total += sync->nready[list];
-	return total;
-}
-
 /* The list of a sync from which a call can go now, or -1: of the highest class, the longest. */
 static int
 pick_list(const DeliverSync *sync, TimestampTz now)
@@ -129,6 +119,7 @@ pick_list(const DeliverSync *sync, TimestampTz now)
 
 	for (int i = 0; i < DELIVER_READY_LISTS; i++)
 	{
+		const ConnectorWrite *write;
 		DeliverEntry *first;
 		int			full;
 
@@ -141,10 +132,13 @@ pick_list(const DeliverSync *sync, TimestampTz now)
 		if (sync->nready[i] == 0)
 			continue;
 		first = dlist_container(DeliverEntry, node, sync->ready[i].head.next);
-		full = deliver_sync_batch(sync, first->op);
+		write = deliver_sync_write(sync, i);
+		if (write != NULL && write->job != NULL && sync->njobs >= write->job->concurrent)
+			continue;
+		full = deliver_write_batch(sync, write);
 		if (first->limit > 0)
 			full = Min(full, first->limit);
-		if ((!may_grow || ready_behind(sync, i) >= full) &&
+		if ((!may_grow || deliver_ready_behind(sync, i) >= full) &&
 			(best < 0 || sync->nready[i] > sync->nready[best]))
 			best = i;
 	}
@@ -157,10 +151,12 @@ fill_call(DeliverCall *call, int list)
 {
 	DeliverSync *sync = call->sync;
 	DeliverEntry *entry = dlist_container(DeliverEntry, node, sync->ready[list].head.next);
-	int			most = deliver_sync_batch(sync, entry->op);
+	int			most;
 
-	call->write = connector_write(call->declaration->connector, entry->op);
-	call->entries = MemoryContextAlloc(call->context, sizeof(DeliverEntry *) * Min(most, ready_behind(sync, list)));
+	call->write = deliver_sync_write(sync, list);
+	most = deliver_write_batch(sync, call->write);
+	call->entries = MemoryContextAlloc(call->context,
+									   sizeof(DeliverEntry *) * Min(most, deliver_ready_behind(sync, list)));
 	for (; list < DELIVER_READY_LISTS; list += DELIVER_OPERATIONS)
 		while (sync->nready[list] > 0)
 		{
@@ -189,7 +185,7 @@ submit_call(DeliverCall *call)
 		deliver_call_end(call);
 		return false;
 	}
-	if (!build_call(call))
+	if (!deliver_call_build(call))
 		return true;
 	for (int i = 0; i < call->n; i++)
 	{
@@ -200,6 +196,16 @@ submit_call(DeliverCall *call)
 		entry->perhaps_sent = false;
 	}
 	engine->sent_up_to = Max(engine->sent_up_to, newest);
+	if (call->write->job != NULL)
+		deliver_job_begin(call);
+	deliver_call_go(call);
+	return true;
+}
+
+/* Its request, onto the wire. */
+void
+deliver_call_go(DeliverCall *call)
+{
 	call->sent_at = clock_now();
 	call->probe = call->target->state != TARGET_UP;
 	call->target->probing |= call->probe;
@@ -207,33 +213,71 @@ submit_call(DeliverCall *call)
 	dlist_push_tail(&engine->young, &call->node);
 	engine->nyoung++;
 	http_pool_submit(engine->pool, call->request);
-	return true;
+}
+
+static void
+build_request(DeliverCall *call)
+{
+	char		key[DELIVER_ID_TEXT];
+
+	if (call->rows == NULL)
+		build_rows(call);
+	deliver_call_key(call->rows, call->n, call->write, key);
+	call->rows[0].write = call->next ? call->next : call->write;
+	call->looking = call->write->lookup != NULL && call->next == NULL && call->rows[0].remote_id == NULL;
+	call->request = connector_first_request(call->declaration->connector, call->rows, call->n, key, call->context);
+}
+
+/*
+ * Rows that make the body longer than the API takes wait for the next call,
+ * which begins with as many as this one had, or some more if there was room.
+ */
+static void
+build_within(DeliverCall *call)
+{
+	const Connector *connector = call->declaration->connector;
+	const ConnectorWrite *write = call->rows[0].write;
+	int		   *fitting = unconstify(int *, &write->fitting);
+	size_t		bytes;
+	int			n;
+
+	while ((n = connector_fitting(connector, call->request, call->rows, call->n, &bytes)) < call->n)
+	{
+		while (call->n > n)
+			deliver_entry_ready(call->entries[--call->n], true);
+		*fitting = n;
+		http_request_free(call->request);
+		call->request = NULL;
+		build_request(call);
+	}
+	/* one long row among short ones must not make calls small for long */
+	if (*fitting > 0 && call->n >= *fitting)
+		*fitting = (int) Max(Min(2 * *fitting, (int64) call->n * write->max_bytes / bytes), 1);
 }
 
 static void
 build_work(void *arg)
 {
 	DeliverCall *call = arg;
-	char		key[DELIVER_ID_TEXT];
 
 	MemoryContextSwitchTo(call->context);
-	build_rows(call);
-	deliver_call_key(call->rows, call->n, call->write, key);
-	call->request = connector_request(call->declaration->connector, call->rows, call->n, key, call->context);
-	connector_authorize(call->request, call->declaration->auth);
+	build_request(call);
+	if (call->rows[0].write->max_bytes > 0 && !call->looking)
+		build_within(call);
+	/* before it may be signed */
 	if (call->declaration->connector->compress)
 		http_request_compress(call->request);
+	connector_authorize(call->request, call->declaration->auth);
+	call->token = call->declaration->auth->token ? call->declaration->auth->token->serial : 0;
 	call->request->owner = call;
 }
 
-/* Only converting to UTF-8, where the database is in something else, needs a transaction. */
-static bool
-build_call(DeliverCall *call)
+bool
+deliver_call_build(DeliverCall *call)
 {
 	DeliverError error;
 
-	if (GetDatabaseEncoding() == PG_UTF8 ? deliver_guarded(build_work, call, &error)
-		: deliver_transaction(build_work, call, &error))
+	if (deliver_converting(build_work, call, &error))
 		return true;
 	unbuildable(call, &error);
 	return false;
@@ -314,9 +358,9 @@ deliver_call_stalls(TimestampTz now)
 	}
 }
 
-/* Frees a call, in flight or not. */
+/* Its request is in flight no more, and is forgotten. */
 void
-deliver_call_end(DeliverCall *call)
+deliver_call_landed(DeliverCall *call)
 {
 	if (call->sent_at != 0)
 	{
@@ -335,6 +379,18 @@ deliver_call_end(DeliverCall *call)
 	}
 	if (call->request)
 		http_request_free(call->request);
+	call->request = NULL;
+	call->sent_at = 0;
+	call->stalled = call->probe = false;
+}
+
+/* Frees a call, in flight or not. */
+void
+deliver_call_end(DeliverCall *call)
+{
+	deliver_call_landed(call);
+	if (call->job != NULL)
+		deliver_job_end(call->job);
 	deliver_declare_release(call->declaration);
 	MemoryContextDelete(call->context);
 }

@@ -15,15 +15,11 @@ target_account(const DeliverTarget *target)
 	return (QuotaAccount) {target->server, target->userid};
 }
 
-/* For a call of the sync that begins with that list; ticket: the call's, if it may go. */
+/* For a call of that class and cost; ticket: the call's, if it may go. */
 bool
-deliver_budget_take(const DeliverSync *sync, int list, TimestampTz now, int64 *ticket)
+deliver_budget_take_for(DeliverTarget *target, const Connector *connector, QuotaClass class, int cost,
+						TimestampTz now, int64 *ticket)
 {
-	const Connector *connector = sync->declaration->connector;
-	const DeliverEntry *first = dlist_container(DeliverEntry, node, sync->ready[list].head.next);
-	const ConnectorWrite *write = connector_write(connector, first->op);
-	QuotaClass	class = list / DELIVER_OPERATIONS;
-	DeliverTarget *target = sync->target;
 	QuotaGrant	grant;
 
 	/* it is asked again when one of them has come back */
@@ -31,13 +27,23 @@ deliver_budget_take(const DeliverSync *sync, int list, TimestampTz now, int64 *t
 		return false;
 	if (target->quota_until[class] > now)
 		return false;
-	if (!quota_take(target_account(target), &connector->rate, class, write ? write->cost : 1, now, &grant))
+	if (!quota_take(target_account(target), &connector->rate, class, cost, now, &grant))
 	{
 		target->quota_until[class] = grant.until;
 		return false;
 	}
 	*ticket = grant.ticket;
 	return true;
+}
+
+/* The same for a call of the sync that begins with that list. */
+bool
+deliver_budget_take(const DeliverSync *sync, int list, TimestampTz now, int64 *ticket)
+{
+	const ConnectorWrite *write = deliver_sync_write(sync, list);
+
+	return deliver_budget_take_for(sync->target, sync->declaration->connector, list / DELIVER_OPERATIONS,
+								   write ? write->cost : 1, now, ticket);
 }
 
 /* It has answered, and may have said what is left. */

@@ -38,7 +38,7 @@ low_water(const DeliverSync *sync)
 {
 	OutboxOp	op = outbox_mode_op(sync->declaration->sync->mode);
 
-	return Max(DELIVER_RENDER, 2 * deliver_sync_batch(sync, op));
+	return Max(DELIVER_RENDER, 2 * deliver_sync_most(sync, op));
 }
 
 /* Can its ready rows of a class, and of those above it, become more without anything else happening? */
@@ -147,7 +147,9 @@ deliver_claim(TimestampTz now)
 		{
 			sync->rests = 0;
 			deliver_held_done(&work.held, sync);
-			if (work.broken)
+			if (work.broken && sync->declaration->plan.held)
+				deliver_sync_hold(sync, work.broken);
+			else if (work.broken)
 				deliver_sync_break(sync, work.broken);
 			else
 				adapt_render_limit(&work, started);
@@ -202,6 +204,7 @@ render_fresh(ClaimWork *work)
 	if (!render_entries(work, entries, n, rendered))
 		return;
 	deliver_known(sync->id, keys, n, known, CurrentMemoryContext);
+	deliver_kept_apply(sync->declaration->sync, known, rendered, n);
 	waits = check_deletes(work, entries, n, rendered, known);
 	for (int i = 0; i < n; i++)
 		if (waits == NULL || !waits[i])

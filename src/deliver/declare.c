@@ -19,14 +19,16 @@
 #include "core/identity.h"
 #include "core/own.h"
 #include "deliver/engine.h"
+#include "deliver/job.h"
 #include "foreign/foreign.h"
+#include "quality/quality.h"
 #include "utils/acl.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
-static bool mapping_changed = false;
+static bool access_changed = false;
 static bool catalog_changed = false;
 
 static void refresh_work(void *arg);
@@ -35,12 +37,13 @@ static void drop_unlisted(void);
 static void load_work(void *arg);
 static void auth_work(void *arg);
 
+/* Of a mapping, a server or a foreign table: a target that refuses may be mended by it. */
 static void
 catalog_callback(Datum arg, int cache, uint32 hash)
 {
 	catalog_changed = true;
-	if (cache == USERMAPPINGOID)
-		mapping_changed = true;
+	if (cache != AUTHOID)
+		access_changed = true;
 }
 
 /* pg_class changes all the time; what is granted on our targets seldom does. */
@@ -112,10 +115,10 @@ deliver_declare_refresh(void)
 		return;
 	drop_unlisted();
 	deliver_targets_prune();
-	if (mapping_changed)
+	if (access_changed)
 		dlist_foreach(iter, &engine->targets)
 			deliver_target_probe_now(dlist_container(DeliverTarget, node, iter.cur));
-	mapping_changed = false;
+	access_changed = false;
 }
 
 static void
@@ -246,7 +249,7 @@ deliver_declare_load(DeliverSync *sync)
 		return !sync->broken && sync->declaration != NULL;
 	deliver_queue_forget(sync);
 	sync_detach(sync);
-	if (deliver_transaction(load_work, sync, &error))
+	if (deliver_transaction(load_work, sync, &error) && deliver_jobs_resume(sync, &error))
 	{
 		if (sync->declaration && sync->declaration->sync->epoch != sync->epoch)
 		{
@@ -296,7 +299,8 @@ load_work(void *arg)
 	DeliverDeclaration *declaration = MemoryContextAllocZero(context, sizeof(DeliverDeclaration));
 	Sync	   *loaded = sync_load(sync->id, context);
 
-	if (loaded == NULL || loaded->paused)
+	/* what it would send, an expectation holds: as if it were paused, until the next look finds nothing */
+	if (loaded == NULL || loaded->paused || quality_held(sync->id) != NULL)
 	{
 		sync->broken = true;
 		return;
@@ -355,7 +359,7 @@ auth_work(void *arg)
 	if (!readable)
 	{
 		declaration->auth = NULL;
-		deliver_target_auth(sync->target, error.message);
+		deliver_target_refused(sync->target, TARGET_AUTH, error.message);
 	}
 }
 
@@ -375,25 +379,59 @@ typedef struct PauseWork
 {
 	int64		id;
 	const char *reason;
+	const Sync *tried;			/* NULL: the declaration could not be read */
+	bool		outdated;
 } PauseWork;
 
 static void
 pause_work(void *arg)
 {
 	PauseWork  *work = arg;
+	Sync	   *now = work->tried && work->tried->query_tree ? sync_load(work->id, CurrentMemoryContext) : NULL;
 
-	sync_pause(work->id, work->reason);
+	/* while a column changed its type, say: it is the former declaration that cannot be rendered */
+	work->outdated = now && now->query_tree && strcmp(now->query_tree, work->tried->query_tree) != 0;
+	if (!work->outdated)
+		sync_pause(work->id, work->reason);
 }
 
 /* It cannot work until somebody changes something: paused, with the reason. */
 void
 deliver_sync_break(DeliverSync *sync, const char *reason)
 {
-	PauseWork	work = {sync->id, reason};
+	PauseWork	work = {sync->id, reason, sync->declaration ? sync->declaration->sync : NULL, false};
 	DeliverError error;
 
 	deliver_queue_forget(sync);
 	if (deliver_transaction(pause_work, &work, &error))
+	{
+		sync->broken = true;
+		engine->stale |= work.outdated;
+	}
+	else
+		deliver_sync_rest(sync, &error);
+}
+
+static void
+hold_work(void *arg)
+{
+	PauseWork  *work = arg;
+	Sync	   *sync = sync_load(work->id, CurrentMemoryContext);
+
+	if (sync)
+		quality_tripped(sync, 0, work->reason);
+}
+
+/* A row was met that lets nothing pass.  Nothing of it has been sent. */
+void
+deliver_sync_hold(DeliverSync *sync, const char *reason)
+{
+	PauseWork	work = {.id = sync->id, .reason = reason};
+	DeliverError error;
+
+	sync->declaration->plan.held = false;
+	deliver_queue_forget(sync);
+	if (deliver_transaction(hold_work, &work, &error))
 		sync->broken = true;
 	else
 		deliver_sync_rest(sync, &error);

@@ -24,6 +24,8 @@ typedef struct Rendered
 	bool		duplicate;		/* more than one row has this key */
 	Jsonb	   *row;			/* flat, target names */
 	int64		hash;
+	char	   *flaw;			/* an expectation keeps the row back: which; NULL otherwise */
+	bool		guarded;		/* it is gone, and the application has changed its record: see kept.c */
 	char	   *error;			/* rendering this key failed: message; NULL otherwise */
 	char		sqlstate[6];
 } Rendered;

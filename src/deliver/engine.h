@@ -30,6 +30,7 @@
 #define DELIVER_STALL_US	INT64CONST(250000)	/* SEMANTICS 18 */
 #define DELIVER_LATE_US		INT64CONST(50000)	/* the same, where others wait for a connection */
 #define DELIVER_STALLED_PER_TARGET	64
+#define DELIVER_FIRST_CALLS		2		/* calls to a target that has not answered yet */
 #define DELIVER_MOST_CONNECTIONS	1000	/* of activate.connections, and of the stalled ones */
 #define DELIVER_LOCK_WAIT	"200ms" /* the others do not wait longer for a lock that one of them needs */
 #define DELIVER_ID_LEN		16
@@ -55,7 +56,9 @@ typedef struct DeliverTarget
 	TimestampTz next_probe;		/* 0: none */
 	bool		probing;		/* the one call of a target that is not up */
 	int			in_flight;
+	int			njobs;			/* of its syncs, under way */
 	int			stalled;		/* of these, unanswered for long */
+	int			earned;			/* as many may be in flight: one more with each answer */
 	TimestampTz called_at;		/* the last time */
 	TimestampTz heard_at;		/* when it answered last, or the first of those in flight was sent */
 	int			backoff;		/* probes that failed in a row */
@@ -66,6 +69,8 @@ typedef struct DeliverTarget
 	int64		failures;
 	TimestampTz quota_until[QUOTA_CLASSES]; /* the budget lets no call of that class go before */
 	char		reason[128];
+	struct DeliverToken *token; /* an access token that is being got; NULL: none is */
+	TimestampTz token_at;		/* until then its rows wait for that; 0: they do not */
 	int			slot;			/* in shared memory; -1: none was free */
 	bool		unpublished;
 	bool		unannounced;	/* its state has changed */
@@ -83,6 +88,8 @@ typedef struct RenderPlan
 	double		cost_together;
 	double		cost_one_by_one;
 	bool		careful;		/* it took too long: one by one */
+	bool		judged;			/* they say which rows are kept back */
+	bool		held;			/* a row was met that lets nothing pass */
 	TimestampTz made_at;
 	char	   *query;
 	uint64		epoch;			/* of the catalog caches when it was deparsed */
@@ -214,13 +221,16 @@ typedef struct DeliverSync
 	int			nready[DELIVER_READY_LISTS];
 	int			nwaiting;
 	int			nbusy;			/* flying or settling */
+	bool		jobs_read;		/* those of the process before us are in memory */
+	int			njobs;			/* under way */
+	int			job_rows;		/* entries in them */
 	int			render_limit;	/* keys at once; falls when they take too long */
 	TimestampTz loaded_at;
 	TimestampTz rest_until;		/* after an error that will pass */
 	int			rests;
 } DeliverSync;
 
-/* --- calls and outcomes ------------------------------------------------ */
+/* --- calls ------------------------------------------------------------- */
 
 typedef struct DeliverCall
 {
@@ -233,45 +243,21 @@ typedef struct DeliverCall
 	HttpRequest *request;
 	TimestampTz sent_at;
 	int64		ticket;			/* of the budget */
+	uint64		token;			/* serial of the access token that the request holds; 0: none */
 	bool		stalled;
 	bool		probe;
 	int			n;
 	ConnectorRow *rows;
-	DeliverEntry **entries;
+	DeliverEntry **entries;		/* of a job: NULL where the outcome is known */
+	struct DeliverJob *job;		/* NULL: its answer tells the outcome */
+
+	/* where a record is looked for first (lookup.c) */
+	bool		looking;		/* that is what has been sent */
+	bool		looked_again;
+	LookupResult found;
+	const ConnectorWrite *next; /* what is sent now instead of write; NULL: that */
+	RowAnswer	refusal;		/* that made us look again */
 } DeliverCall;
-
-typedef enum OutcomeKind
-{
-	OUTCOME_DELIVERED,
-	OUTCOME_REJECTED,
-	OUTCOME_SKIPPED,
-	OUTCOME_SUPERSEDED,
-	OUTCOME_RETRIED,			/* put off */
-	OUTCOME_AMBIGUOUS,			/* put off */
-	OUTCOME_NOTED,				/* a receipt only: "ambiguous" of a message perhaps sent before a crash */
-	OUTCOME_OVERTAKEN			/* a receipt only: "superseded", of an ambiguous message whose row changed */
-} OutcomeKind;
-
-typedef struct DeliverOutcome
-{
-	OutcomeKind kind;
-	DeliverEntry *entry;		/* NULL for a receipt only, which may outlive the entry */
-	bool		settled;
-	bool		locked;			/* somebody keeps what it would change locked */
-	int64		sync;
-	Jsonb	   *key;			/* the entry's, or a copy */
-	OutboxOp	op;
-	bool		image;			/* is the row kept in _sent */
-	uint8		id[DELIVER_ID_LEN];
-	bool		has_id;
-	char		code[16];		/* "" is NULL; "duplicate_key" is the longest */
-	char	   *reason;			/* palloc'd in engine->outcome_context, or NULL */
-	char	   *remote_id;		/* the same */
-	TimestampTz at;
-	TimestampTz due_at;			/* of those put off */
-	int64		latency_us;		/* -1: none */
-	bool		opens_call;		/* the first outcome of its call */
-} DeliverOutcome;
 
 typedef struct DeliverEngine
 {
@@ -298,6 +284,7 @@ typedef struct DeliverEngine
 	dlist_head	stalled;
 	int			nyoung;
 	int			nstalled;
+	dlist_head	jobs;			/* under way, also between their requests */
 	int64		horizon;		/* written: ids up to it may be sent */
 	int64		horizon_before; /* of the process before us that crashed */
 	int64		past;			/* ids up to it are of another life of the database */
@@ -309,7 +296,7 @@ typedef struct DeliverEngine
 	TimestampTz next_follow;
 	TimestampTz next_report;
 	bool		busy;
-	DeliverOutcome *outcomes;
+	struct DeliverOutcome *outcomes;
 	int			noutcomes;
 	int			max_outcomes;
 	MemoryContext outcome_context;
@@ -349,6 +336,9 @@ extern bool deliver_subtransaction(DeliverWork work, void *arg, DeliverError *er
 /* Outside of any transaction: for code of other rooms that needs none but may throw. */
 extern bool deliver_guarded(DeliverWork work, void *arg, DeliverError *error);
 
+/* The same for code that converts texts of rows from and to UTF-8. */
+extern bool deliver_converting(DeliverWork work, void *arg, DeliverError *error);
+
 /* Will it pass (deadlock, disk full, source unreachable), whatever the row? */
 extern bool deliver_error_is_transient(int sqlstate);
 
@@ -360,6 +350,7 @@ extern bool deliver_declare_load(DeliverSync *sync);
 extern void deliver_declare_release(DeliverDeclaration *declaration);
 extern void deliver_sync_rest(DeliverSync *sync, const DeliverError *error);
 extern void deliver_sync_break(DeliverSync *sync, const char *reason);
+extern void deliver_sync_hold(DeliverSync *sync, const char *reason);
 
 /* entry.c */
 extern void deliver_entry_raise(DeliverEntry *entry, QuotaClass class);
@@ -381,6 +372,7 @@ extern bool deliver_entry_insert(DeliverEntry *entry, const OutboxIntent *intent
 /* queue.c */
 extern void deliver_queue_create(DeliverSync *sync);
 extern void deliver_queue_add(DeliverSync *sync, const OutboxIntent *intent, QuotaClass class);
+extern DeliverEntry *deliver_queue_lease(DeliverSync *sync, const OutboxIntent *intents, int n);
 extern void deliver_queue_reread(DeliverSync *sync);
 extern void deliver_queue_forget(DeliverSync *sync);
 extern void deliver_queue_unrender(DeliverSync *sync);
@@ -393,6 +385,10 @@ extern int	deliver_ready_upto(const DeliverSync *sync, QuotaClass class);
 extern int	deliver_ready_total(const DeliverSync *sync);
 extern int	deliver_operation(const DeliverSync *sync, OutboxOp op);
 extern int	deliver_sync_batch(const DeliverSync *sync, OutboxOp op);
+extern int	deliver_sync_most(const DeliverSync *sync, OutboxOp op);
+extern const ConnectorWrite *deliver_sync_write(const DeliverSync *sync, int list);
+extern int	deliver_write_batch(const DeliverSync *sync, const ConnectorWrite *write);
+extern int	deliver_ready_behind(const DeliverSync *sync, int list);
 
 /* intake.c */
 extern bool deliver_intake_wanted(const DeliverSync *sync);
@@ -412,67 +408,6 @@ extern Datum deliver_text_array(char **strings, int n);
 /* match.c */
 extern Datum deliver_key_conditions(const Sync *sync);
 
-/* held.c: the limit of a mirror for captured transactions */
-typedef struct HeldWork
-{
-	char	   *judged;			/* pg_snapshot, in engine->turn; NULL: nothing was asked */
-	bool		any;			/* intents became held */
-	int64		truncate;		/* a TRUNCATE was looked into; 0: none */
-	pg_uuid_t  *truncate_upto;	/* so far, in engine->turn; NULL: to the end */
-	List	   *told;			/* lines for the log */
-} HeldWork;
-
-extern bool deliver_held_applies(const DeliverSync *sync);
-extern void deliver_held_check(HeldWork *held, DeliverSync *sync, DeliverEntry **entries, int n, bool *waits);
-extern void deliver_held_done(HeldWork *held, DeliverSync *sync);
-extern Datum deliver_held_gone(DeliverSync *sync, Datum keys);
-
-/* truncate.c: the deletes of a TRUNCATE, which are always held */
-extern void deliver_truncate_step(HeldWork *held, DeliverSync *sync);
-extern void deliver_truncate_done(const HeldWork *held, DeliverSync *sync);
-
-/* message.c */
-typedef struct DeliverKnown
-{
-	SentPlace place;
-	bool		sent;
-	bool		has_hash;
-	int64		hash;
-	int64		seq;
-	int64		run;			/* whose message that was; 0: of none */
-	char	   *remote_id;
-	bool		refused;		/* the last answer for this key was a rejection */
-	bool		undone;			/* it was not: activate_undo() took it back */
-	bool		has_refused_hash;
-	int64		refused_hash;
-	bool		refused_delete;
-} DeliverKnown;
-
-typedef enum DeliverDecision
-{
-	DECIDED_SEND,
-	DECIDED_SKIP,
-	DECIDED_REFUSED,			/* skip: the target has refused just that */
-	DECIDED_SUPERSEDED
-} DeliverDecision;
-
-extern DeliverDecision deliver_decide(const Sync *sync, bool found, int64 hash, bool forced,
-									  bool uncertain, const DeliverKnown *known, OutboxOp *op);
-extern void deliver_known(int64 sync, Jsonb **keys, int n, DeliverKnown *out, MemoryContext context);
-extern void deliver_message_id(uint8 *id, uint64 nonce, int64 sync, Jsonb *key, OutboxOp op, Jsonb *row);
-extern char *deliver_id_text(const uint8 *id, char *out);
-extern void deliver_call_key(const ConnectorRow *rows, int n, const ConnectorWrite *write, char *out);
-extern Jsonb *deliver_target_key(const Sync *sync, Jsonb *key);
-extern int64 deliver_next_seq(void);
-
-/* prepare.c */
-extern bool deliver_is_event(const DeliverEntry *entry);
-extern void deliver_prepare(DeliverEntry *entry, const Rendered *rendered, const DeliverKnown *known);
-
-/* undo.c */
-extern const OutboxIntent *deliver_undo_ahead(const DeliverEntry *entry, int *covered);
-extern bool deliver_undo_stands(const OutboxIntent *undo, const DeliverKnown *known, bool uncertain);
-
 /* target.c */
 extern DeliverTarget *deliver_target_get(Oid server, Oid userid, const char *name);
 extern void deliver_targets_count(TimestampTz now);
@@ -481,19 +416,32 @@ extern bool deliver_target_late(const DeliverTarget *target, TimestampTz sent_at
 extern bool deliver_target_ready(const DeliverTarget *target, TimestampTz now);
 extern void deliver_target_called(DeliverTarget *target, TimestampTz now);
 extern void deliver_target_answered(DeliverTarget *target);
+extern void deliver_target_unanswered(DeliverTarget *target);
 extern void deliver_target_succeeded(DeliverTarget *target);
 extern bool deliver_target_failed(DeliverTarget *target, const DeliverCall *call, const char *reason);
 extern void deliver_target_outage(DeliverTarget *target, bool probe, const char *reason);
 extern void deliver_target_throttled(DeliverTarget *target, int64 retry_after_ms, const char *reason);
-extern void deliver_target_auth(DeliverTarget *target, const char *reason);
+extern void deliver_target_refused(DeliverTarget *target, SharedTargetState state, const char *reason);
+extern void deliver_target_note(DeliverTarget *target, const char *note);
 extern void deliver_target_pause(DeliverTarget *target, bool paused);
 extern void deliver_target_probe_now(DeliverTarget *target);
 extern void deliver_targets_publish(void);
 extern void deliver_targets_prune(void);
 extern int64 deliver_backoff_us(int step, bool full_jitter);
 
+/* token.c */
+typedef struct DeliverToken DeliverToken;
+
+extern bool deliver_token_ready(DeliverTarget *target, DeliverDeclaration *declaration, TimestampTz now);
+extern void deliver_token_received(HttpRequest *request);
+extern void deliver_tokens_go(TimestampTz now);
+extern bool deliver_token_refused(const DeliverCall *call);
+extern void deliver_token_accepted(const DeliverCall *call);
+
 /* budget.c: what the account of a target may still be asked */
 extern bool deliver_budget_take(const DeliverSync *sync, int list, TimestampTz now, int64 *ticket);
+extern bool deliver_budget_take_for(DeliverTarget *target, const Connector *connector, QuotaClass class, int cost,
+									TimestampTz now, int64 *ticket);
 extern void deliver_budget_answered(const DeliverCall *call);
 extern void deliver_budget_block(const DeliverTarget *target, TimestampTz until);
 extern void deliver_budget_look_again(DeliverTarget *target);
@@ -505,23 +453,17 @@ extern void deliver_targets_announce(void);
 /* batch.c, answer.c */
 extern bool deliver_send(TimestampTz now);
 extern void deliver_call_stalls(TimestampTz now);
+extern bool deliver_connection_free(void);
+extern bool deliver_call_build(DeliverCall *call);
+extern void deliver_call_go(DeliverCall *call);
+extern void deliver_call_landed(DeliverCall *call);
 extern void deliver_call_end(DeliverCall *call);
-extern void deliver_receive(HttpRequest *request);
+extern void deliver_received(HttpRequest *request);
+extern int	deliver_call_outcomes(DeliverCall *call, RowAnswer *answers, bool settled);
 
-/* sent.c */
-extern void deliver_sent_known(int64 sync, Jsonb **keys, int n, DeliverKnown *out, MemoryContext context);
-
-/* record.c */
-extern void deliver_record(const DeliverOutcome *outcomes, int n);
-
-/* settle.c */
-extern DeliverOutcome *deliver_outcome(DeliverEntry *entry, OutcomeKind kind);
-extern bool deliver_outcome_raised(const DeliverOutcome *outcome);
-extern void deliver_outcome_reason(DeliverOutcome *outcome, const char *code, const char *reason);
-extern bool deliver_settle_due(TimestampTz now);
-extern TimestampTz deliver_settle_next(void);
-extern void deliver_settle(void);
-extern void deliver_flush(TimestampTz now);
+/* lookup.c: search before write */
+extern AnswerClass deliver_lookup_read(DeliverCall *call, RowAnswer *answer, int64 *retry_after_ms);
+extern bool deliver_lookup_goes_on(DeliverCall *call, RowAnswer *answer);
 
 /* finish.c */
 extern void deliver_finish_init(void);
@@ -533,5 +475,8 @@ extern void deliver_finish(void);
 extern void deliver_horizon_read(void);
 extern bool deliver_horizon_ensure(int64 id);
 extern void deliver_horizon_leave(int64 upto);
+
+#include "deliver/message.h"
+#include "deliver/outcome.h"
 
 #endif							/* ACTIVATE_DELIVER_ENGINE_H */

@@ -14,6 +14,7 @@
 
 #include "core/clock.h"
 #include "deliver/engine.h"
+#include "deliver/job.h"
 #include "libpq/pqsignal.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
@@ -77,7 +78,8 @@ deliver_finish(void)
 
 	finishing = true;
 	wait_for_answers();
-	upto = note_unanswered();
+	deliver_tokens_go(PG_INT64_MAX);
+	upto = Max(note_unanswered(), deliver_jobs_leave());
 	engine->locked_until = 0;
 	deliver_settle();
 	if (engine->noutcomes > 0)
@@ -96,7 +98,7 @@ wait_for_answers(void)
 		TimestampTz now;
 
 		while ((request = http_pool_next(engine->pool)) != NULL)
-			deliver_receive(request);
+			deliver_received(request);
 		now = clock_now();
 		if (http_pool_in_flight(engine->pool) == 0 || now >= until)
 			break;
@@ -129,7 +131,8 @@ note_calls(dlist_head *calls, bool note, int *rows)
 	{
 		DeliverCall *call = dlist_container(DeliverCall, node, iter.cur);
 
-		if (!http_request_under_way(call->request))
+		/* of a job that is in the table, whoever comes after us sees how it goes on */
+		if (!http_request_under_way(call->request) || call->looking || (call->job != NULL && call->job->id != 0))
 			continue;
 		*rows += call->n;
 		for (int i = 0; i < call->n; i++)

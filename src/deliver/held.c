@@ -21,6 +21,7 @@
 #include "core/own.h"
 #include "deliver/engine.h"
 #include "deliver/owner.h"
+#include "quality/quality.h"
 #include "storage/condition_variable.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -198,7 +199,8 @@ deliver_held_gone(DeliverSync *sync, Datum keys)
 	Datum		values[4];
 	DeliverError error;
 	char	   *reason;
-	char	   *query = sync_query(check.sync, &reason);
+	bool		judged;
+	char	   *query = quality_query(check.sync, &judged, &reason);
 
 	if (query == NULL || !OidIsValid(check.sync->owner))
 		ereport(ERROR,

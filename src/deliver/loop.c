@@ -10,6 +10,7 @@
 #include "core/clock.h"
 #include "core/identity.h"
 #include "deliver/engine.h"
+#include "deliver/job.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
@@ -69,6 +70,8 @@ deliver_main(int slot, int deliverers)
 			deliver_finish();
 			return;
 		}
+		if (!dlist_is_empty(&engine->jobs))
+			deliver_jobs_go(now);
 		more = deliver_claim(now);
 		more |= deliver_send(now) && deliver_claim(now);
 		report(now);
@@ -76,7 +79,7 @@ deliver_main(int slot, int deliverers)
 		deliver_flush(clock_now());
 		(void) http_pool_turn(engine->pool, more ? 0 : time_to_wait(clock_now()));
 		while ((request = http_pool_next(engine->pool)) != NULL)
-			deliver_receive(request);
+			deliver_received(request);
 		now = clock_now();
 		deliver_call_stalls(now);
 		if (deliver_settle_due(now))
@@ -102,6 +105,7 @@ engine_create(int slot, int deliverers)
 	dlist_init(&engine->targets);
 	dlist_init(&engine->young);
 	dlist_init(&engine->stalled);
+	dlist_init(&engine->jobs);
 	engine->max_outcomes = 2 * DELIVER_FLUSH;
 	engine->outcomes = MemoryContextAlloc(context, sizeof(DeliverOutcome) * engine->max_outcomes);
 	control.keysize = sizeof(int64);
@@ -218,6 +222,7 @@ target_next(const DeliverSync *sync, TimestampTz now, TimestampTz *next)
 
 	TimestampTz heard = deliver_target_patience(sync->target, now);
 
+	budget = Max(budget, sync->target->token_at);
 	if (sync->target->state != TARGET_UP)
 		earlier(next, Max(budget, sync->target->next_probe));
 	else if (budget > now || heard > now)
@@ -269,6 +274,7 @@ time_to_wait(TimestampTz now)
 		dlist_foreach(iter, &engine->all_syncs)
 			sync_next(dlist_container(DeliverSync, all_node, iter.cur), now, &next);
 	}
+	earlier(&next, deliver_jobs_next());
 	if (engine->send_rest_until > now)
 		earlier(&next, engine->send_rest_until);
 	earlier(&next, deliver_settle_next());

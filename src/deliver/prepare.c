@@ -8,6 +8,7 @@
 #include "access/xact.h"
 #include "deliver/engine.h"
 #include "deliver/merge.h"
+#include "quality/quality.h"
 #include "utils/timestamp.h"
 
 static void prepare_event(DeliverEntry *entry, const DeliverKnown *known);
@@ -96,7 +97,7 @@ prepare_undo(DeliverEntry *entry, const OutboxIntent *undo, const DeliverKnown *
 	entry->hash = undo->planned;
 	/* whether an attempt of its own has arrived does not matter: nothing else has changed then */
 	if (deliver_undo_stands(undo, known, entry->uncertain && entry->covered > 1))
-		prepare_message(entry, undo->op, undo->body, known);
+		prepare_message(entry, undo->op, deliver_kept_body(entry->sync->declaration->sync, known, undo->body), known);
 	else
 		settle_entry(entry, OUTCOME_SUPERSEDED, undo->op == OUTBOX_CHANGE ? entry->op : undo->op, NULL, NULL);
 }
@@ -136,6 +137,11 @@ deliver_prepare(DeliverEntry *entry, const Rendered *rendered, const DeliverKnow
 		settle_entry(entry, OUTCOME_REJECTED, op, "duplicate_key", "more than one row of the source has this key");
 		return;
 	}
+	if (rendered->flaw)
+	{
+		settle_entry(entry, OUTCOME_REJECTED, op, quality_code(rendered->flaw), rendered->flaw);
+		return;
+	}
 	switch (deliver_decide(sync, rendered->found, rendered->hash, forced, entry->uncertain, known, &op))
 	{
 		case DECIDED_REFUSED:
@@ -151,6 +157,11 @@ deliver_prepare(DeliverEntry *entry, const Rendered *rendered, const DeliverKnow
 			if (op == OUTBOX_DELETE && known->sent && unplanned_delete(entry))
 			{
 				settle_entry(entry, OUTCOME_SUPERSEDED, op, NULL, NULL);
+				break;
+			}
+			if (deliver_kept_refuses(op, rendered, forced, entry->uncertain))
+			{
+				settle_entry(entry, OUTCOME_REJECTED, op, "conflict", "the application has changed the record since it was sent");
 				break;
 			}
 			entry->has_hash = rendered->found;

@@ -17,6 +17,8 @@
 #include "deliver/merge.h"
 #include "deliver/owner.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "quality/quality.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -58,7 +60,7 @@ static void preview_first_rows(void *arg);
 static void preview_render(Preview *preview);
 static int	preview_decide(Preview *preview, ConnectorRow *rows);
 static void preview_calls(Preview *preview, ConnectorRow *rows, int n);
-static void preview_call(Preview *preview, ConnectorRow *rows, int n);
+static int	preview_call(Preview *preview, ConnectorRow *rows, int n);
 
 Datum
 activate_preview(PG_FUNCTION_ARGS)
@@ -214,15 +216,16 @@ preview_render(Preview *preview)
 }
 
 static char *
-first_rows_sql(const Sync *sync, const char *query)
+first_rows_sql(const Sync *sync, const char *query, bool judged)
 {
-	Oid			types[3] = {TEXTOID, TEXTARRAYOID, TEXTARRAYOID};
-	Datum		values[3];
+	Oid			types[4] = {TEXTOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID};
+	Datum		values[4];
 
 	values[0] = CStringGetTextDatum(query);
 	values[1] = deliver_text_array(sync->key, sync->nkeys);
 	values[2] = deliver_text_array(sync->columns, sync->ncolumns);
-	return own_text("SELECT activate._preview_sql($1, $2, $3)", 3, types, values);
+	values[3] = BoolGetDatum(judged);
+	return own_text("SELECT activate._preview_sql($1, $2, $3, $4)", 4, types, values);
 }
 
 static void
@@ -250,14 +253,15 @@ preview_first_rows(void *arg)
 	Oid			type = INT4OID;
 	Datum		value = Int32GetDatum(preview->limit);
 	char	   *reason;
-	char	   *query = sync_query(sync, &reason);
+	bool		judged;
+	char	   *query = quality_query(sync, &judged, &reason);
 	char	   *sql;
 
 	if (query == NULL || !OidIsValid(sync->owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("%s", query ? "its owner does not exist" : reason)));
-	sql = first_rows_sql(sync, query);
+	sql = first_rows_sql(sync, query, judged);
 	deliver_owner_enter(&owner, sync, 0);
 	SPI_connect();
 	SPI_execute_with_args(sql, 1, &type, &value, NULL, true, preview->limit);
@@ -292,15 +296,17 @@ preview_decide(Preview *preview, ConnectorRow *rows)
 		uint8		id[DELIVER_ID_LEN];
 		bool		event = from->body != NULL || from->undo != NULL || sync->implicit;
 
+		deliver_kept_apply(sync, &known[i], &from->rendered, 1);
 		if (from->merge.nothing || (from->undo && !deliver_undo_stands(from->undo, &known[i], false)))
 			continue;
 		if (event)
 			to->op = from->op == OUTBOX_CHANGE ? outbox_mode_op(sync->mode) : from->op;
-		else if (from->rendered.error || from->rendered.duplicate ||
+		else if (from->rendered.error || from->rendered.duplicate || from->rendered.flaw ||
 				 deliver_decide(sync, from->rendered.found, from->rendered.hash, from->forced, false,
-								&known[i], &to->op) != DECIDED_SEND)
+								&known[i], &to->op) != DECIDED_SEND ||
+				 deliver_kept_refuses(to->op, &from->rendered, from->forced, false))
 			continue;
-		to->row = event ? from->body : to->op == OUTBOX_DELETE ? NULL : from->rendered.row;
+		to->row = event ? deliver_kept_body(sync, &known[i], from->body) : to->op == OUTBOX_DELETE ? NULL : from->rendered.row;
 		deliver_message_id(id, from->nonce, sync->id, from->key, to->op, to->row);
 		to->id = deliver_id_text(id, palloc(DELIVER_ID_TEXT));
 		to->seq = from->seq;
@@ -311,6 +317,16 @@ preview_decide(Preview *preview, ConnectorRow *rows)
 		n++;
 	}
 	return n;
+}
+
+/* A call of the first of n rows, as many as keep within its "max_bytes"; what is left moves to the front. */
+static int
+preview_some(Preview *preview, ConnectorRow *rows, int n)
+{
+	int			done = preview_call(preview, rows, n);
+
+	memmove(rows, rows + done, sizeof(ConnectorRow) * (n - done));
+	return n - done;
 }
 
 /* Calls as they would be formed: by operation where a call holds only one. */
@@ -330,13 +346,11 @@ preview_calls(Preview *preview, ConnectorRow *rows, int n)
 			if (deliver_operation(&view, rows[i].op) != list)
 				continue;
 			group[count++] = rows[i];
-			if (count < deliver_sync_batch(&view, rows[i].op))
-				continue;
-			preview_call(preview, group, count);
-			count = 0;
+			if (count == deliver_sync_batch(&view, rows[i].op))
+				count = preview_some(preview, group, count);
 		}
-		if (count > 0)
-			preview_call(preview, group, count);
+		while (count > 0)
+			count = preview_some(preview, group, count);
 	}
 }
 
@@ -373,8 +387,8 @@ preview_headers(const HttpRequest *request, const ConnectorAuth *auth)
 			continue;
 		push_text_pair(&state, pnstrdup(header, name), value);
 	}
-	for (int i = 0; i < auth->nheaders; i++)
-		push_text_pair(&state, auth->header_names[i], REDACTED);
+	for (int i = 0; (header = connector_auth_header(auth, i)) != NULL; i++)
+		push_text_pair(&state, header, REDACTED);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
@@ -390,22 +404,16 @@ preview_bytes(const HttpRequest *request)
 	return bytes;
 }
 
+/* One of the requests of a call, as a row of the result; n: rows in it. */
 static void
-preview_call(Preview *preview, ConnectorRow *rows, int n)
+preview_request(Preview *preview, HttpRequest *request, int n)
 {
 	const Connector *connector = preview->declaration.connector;
 	const ConnectorAuth *auth = preview->declaration.auth;
-	const ConnectorWrite *write = connector_write(connector, rows[0].op);
-	char		key[DELIVER_ID_TEXT] = "";
-	HttpRequest *request;
 	StringInfoData url;
 	Datum		values[5];
 	bool		nulls[5] = {false};
 
-	if (write)
-		deliver_call_key(rows, n, write, key);
-	request = connector_request(connector, rows, n, key, CurrentMemoryContext);
-	preview->sent_rows += n;
 	preview->sent_bytes += preview_bytes(request);
 	if (preview->result == NULL)
 	{
@@ -423,7 +431,7 @@ preview_call(Preview *preview, ConnectorRow *rows, int n)
 	values[1] = PointerGetDatum(cstring_to_text_with_len(url.data, url.len));
 	nulls[3] = request->body == NULL;
 	values[3] = nulls[3] ? (Datum) 0 :
-		PointerGetDatum(cstring_to_text_with_len(request->body, request->body_len));
+		CStringGetTextDatum(pg_any_to_server(request->body, request->body_len, PG_UTF8));
 	/* for its header; people read the body as it is */
 	if (connector->compress)
 		http_request_compress(request);
@@ -431,4 +439,32 @@ preview_call(Preview *preview, ConnectorRow *rows, int n)
 	values[4] = Int32GetDatum(n);
 	tuplestore_putvalues(preview->result->setResult, preview->result->setDesc, values, nulls);
 	http_request_free(request);
+}
+
+/* Of a job what makes it and fills it; of what is looked for first, the search.  How many of the rows it holds. */
+static int
+preview_call(Preview *preview, ConnectorRow *rows, int n)
+{
+	const Connector *connector = preview->declaration.connector;
+	const ConnectorWrite *write = connector_write(connector, rows[0].op);
+	const ConnectorJob *job = write ? write->job : NULL;
+	char		key[DELIVER_ID_TEXT] = "";
+	HttpRequest *request;
+	int			fitting;
+	size_t		bytes;
+
+	if (write)
+		deliver_call_key(rows, n, write, key);
+	request = connector_first_request(connector, rows, n, key, CurrentMemoryContext);
+	if ((fitting = connector_fitting(connector, request, rows, n, &bytes)) < n)
+	{
+		http_request_free(request);
+		return preview_call(preview, rows, fitting);
+	}
+	preview->sent_rows += n;
+	preview_request(preview, request, job != NULL && job->body != NULL ? 0 : n);
+	for (int i = 0; job != NULL && i < job->nsteps; i++)
+		preview_request(preview, connector_job_request(connector, write, i, "job_id", NULL, rows, n, key, CurrentMemoryContext),
+						job->steps[i].rows ? n : 0);
+	return n;
 }

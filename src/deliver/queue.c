@@ -37,7 +37,8 @@ key_compare(const void *left, const void *right, Size size)
 
 	if (a->event != b->event)
 		return 1;
-	return a->event != 0 ? 0 : compareJsonbContainers(&a->key->root, &b->key->root);
+	/* the entry's own key, when it goes */
+	return a->event != 0 || a->key == b->key ? 0 : compareJsonbContainers(&a->key->root, &b->key->root);
 }
 
 static int
@@ -128,6 +129,28 @@ deliver_queue_add(DeliverSync *sync, const OutboxIntent *intent, QuotaClass clas
 		deliver_entry_wait(entry, intent->due_at);
 	else if (entry->state == ENTRY_NEW || entry->state == ENTRY_READY)
 		deliver_entry_fresh(entry, false);
+}
+
+/*
+ * An entry whose message, of these intents, is under way since before this
+ * process.  What becomes of them otherwise is read from the outbox, so they have
+ * no content here.  NULL: the key has a message already.
+ */
+DeliverEntry *
+deliver_queue_lease(DeliverSync *sync, const OutboxIntent *intents, int n)
+{
+	DeliverEntry *entry = entry_find(sync, &intents[0]);
+
+	if (entry->state != ENTRY_NEW || !dlist_is_empty(&entry->intents))
+		return NULL;
+	for (int i = 0; i < n; i++)
+		if (deliver_entry_insert(entry, &intents[i], QUOTA_NORMAL))
+			entry->covered++;
+	entry->class = QUOTA_NORMAL;
+	entry->uncertain = false;
+	entry->forgotten = true;
+	deliver_entry_busy(entry, ENTRY_FLYING);
+	return entry;
 }
 
 /* All that is in the outbox once more; what is in memory is known again. */
@@ -235,8 +258,8 @@ deliver_queue_window(const DeliverSync *sync)
 	if (sync->nwaiting >= DELIVER_WAITING)
 		return 0;
 	if (sync->declaration)
-		window = Max(window, 2 * deliver_sync_batch(sync, outbox_mode_op(sync->declaration->sync->mode)));
-	return window - deliver_fresh_total(sync) - deliver_ready_total(sync) - sync->nbusy;
+		window = Max(window, 2 * deliver_sync_most(sync, outbox_mode_op(sync->declaration->sync->mode)));
+	return window - deliver_fresh_total(sync) - deliver_ready_total(sync) - (sync->nbusy - sync->job_rows);
 }
 
 /* How many more changes, where those before them leave no room. */
@@ -264,13 +287,54 @@ deliver_operation(const DeliverSync *sync, OutboxOp op)
 	}
 }
 
+/* What is ready for the same calls, of the list's class and those below it. */
+int
+deliver_ready_behind(const DeliverSync *sync, int list)
+{
+	int			total = 0;
+
+	for (; list < DELIVER_READY_LISTS; list += DELIVER_OPERATIONS)
+		total += sync->nready[list];
+	return total;
+}
+
+/* How a call that begins with that list goes: by the volume of what is pending, where the object says so. */
+const ConnectorWrite *
+deliver_sync_write(const DeliverSync *sync, int list)
+{
+	const DeliverEntry *first = dlist_container(DeliverEntry, node, sync->ready[list].head.next);
+	const ConnectorWrite *write = connector_write(sync->declaration->connector, first->op);
+
+	if (write == NULL || write->bulk == NULL || (first->limit > 0 && first->limit < write->bulk_rows))
+		return write;
+	return deliver_ready_behind(sync, list) + deliver_fresh_total(sync) >= write->bulk_rows ? write->bulk : write;
+}
+
 /* Rows of a call at most. */
+int
+deliver_write_batch(const DeliverSync *sync, const ConnectorWrite *write)
+{
+	int			batch = write ? Max(write->batch, 1) : 1;
+
+	if (write != NULL && write->fitting > 0)
+		batch = Min(batch, write->fitting);
+	return sync->declaration->batch > 0 ? Min(batch, sync->declaration->batch) : batch;
+}
+
 int
 deliver_sync_batch(const DeliverSync *sync, OutboxOp op)
 {
-	const DeliverDeclaration *declaration = sync->declaration;
-	const ConnectorWrite *write = connector_write(declaration->connector, op);
-	int			batch = write ? Max(write->batch, 1) : 1;
+	return deliver_write_batch(sync, connector_write(sync->declaration->connector, op));
+}
 
-	return declaration->batch > 0 ? Min(batch, declaration->batch) : batch;
+/* Of the largest call that there may be, or what decides that it is one. */
+int
+deliver_sync_most(const DeliverSync *sync, OutboxOp op)
+{
+	const ConnectorWrite *write = connector_write(sync->declaration->connector, op);
+	int			batch = deliver_write_batch(sync, write);
+
+	if (write == NULL || write->bulk == NULL)
+		return batch;
+	return Max(batch, Max(deliver_write_batch(sync, write->bulk), write->bulk_rows));
 }

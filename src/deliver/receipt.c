@@ -26,7 +26,7 @@
 enum
 {
 	COL_ID, COL_SYNC, COL_N, COL_CALLS, COL_NEWEST, COL_OP, COL_OUTCOME, COL_CODE, COL_KEYS, COL_IDS, COL_TIMES,
-	COL_LATENCIES, COLUMNS
+	COL_LATENCIES, COL_REASON, COLUMNS
 };
 enum
 {
@@ -40,6 +40,7 @@ typedef struct ReceiptPack
 	OutboxOp	op;
 	OutcomeKind kind;
 	const char *code;			/* "": none */
+	const char *warning;		/* NULL: none */
 	bool		about_earlier;
 	int			n;
 	int			calls;			/* that these messages are the first of */
@@ -59,12 +60,12 @@ static void pack_write(OwnTable *table, const ReceiptPack *pack);
 static void count_packs(OwnTable *table, List *packs, const RecordSync *sync);
 
 static const char *
-receipt_name(OutcomeKind kind)
+receipt_name(const ReceiptPack *pack)
 {
-	switch (kind)
+	switch (pack->kind)
 	{
 		case OUTCOME_DELIVERED:
-			return "delivered";
+			return pack->warning ? "warned" : "delivered";
 		case OUTCOME_REJECTED:
 			return "rejected";
 		case OUTCOME_SKIPPED:
@@ -79,6 +80,15 @@ receipt_name(OutcomeKind kind)
 			return "ambiguous";
 	}
 	return NULL;
+}
+
+/* Why something that was accepted is "warned"; the reasons of others stand elsewhere. */
+static const char *
+outcome_warning(const DeliverOutcome *outcome)
+{
+	if (!outcome->warned)
+		return NULL;
+	return outcome->reason ? outcome->reason : "";
 }
 
 /* In the settling transaction. */
@@ -130,6 +140,7 @@ make_packs(const DeliverOutcome *outcomes, int n, List **syncs)
 			pack->op = outcomes[i].op;
 			pack->kind = outcomes[i].kind;
 			pack->code = outcomes[i].code;
+			pack->warning = outcome_warning(&outcomes[i]);
 			pack->about_earlier = outcomes[i].kind >= OUTCOME_NOTED;
 			pack->n = pack->calls = 0;
 			packs = lcons(pack, packs);
@@ -145,10 +156,14 @@ find_pack(List *packs, const DeliverOutcome *outcome)
 {
 	ListCell   *cell;
 
+	const char *warning = outcome_warning(outcome);
+
 	foreach(cell, packs)
 	{
 		ReceiptPack *pack = lfirst(cell);
 
+		if ((pack->warning == NULL) != (warning == NULL) || (warning && strcmp(pack->warning, warning) != 0))
+			continue;
 		if (pack->n < RECEIPT_PACK && pack->sync == outcome->sync && pack->op == outcome->op &&
 			pack->kind == outcome->kind && strcmp(pack->code, outcome->code) == 0)
 			return pack;
@@ -183,7 +198,7 @@ pack_array(const ReceiptPack *pack, const Datum *values, const bool *nulls, Oid 
 											  type, len, byval, align));
 }
 
-/* All columns but code, which may be NULL. */
+/* All columns; code and reason may be NULL. */
 static void
 pack_write(OwnTable *table, const ReceiptPack *pack)
 {
@@ -197,13 +212,15 @@ pack_write(OwnTable *table, const ReceiptPack *pack)
 	values[COL_CALLS] = Int32GetDatum(pack->calls);
 	values[COL_NEWEST] = TimestampTzGetDatum(pack->newest);
 	values[COL_OP] = CStringGetTextDatum(outbox_op_name(pack->op));
-	values[COL_OUTCOME] = CStringGetTextDatum(receipt_name(pack->kind));
+	values[COL_OUTCOME] = CStringGetTextDatum(receipt_name(pack));
 	values[COL_CODE] = CStringGetTextDatum(pack->code);
 	slot->tts_isnull[COL_CODE] = *pack->code == '\0';
 	values[COL_KEYS] = pack_array(pack, pack->keys, NULL, JSONBOID, -1, false, TYPALIGN_INT);
 	values[COL_IDS] = pack_array(pack, pack->ids, pack->no_id, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR);
 	values[COL_TIMES] = pack_array(pack, pack->times, NULL, TIMESTAMPTZOID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
 	values[COL_LATENCIES] = pack_array(pack, pack->latencies, pack->no_latency, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE);
+	slot->tts_isnull[COL_REASON] = pack->warning == NULL;
+	values[COL_REASON] = pack->warning ? CStringGetTextDatum(pack->warning) : (Datum) 0;
 	own_table_insert(table);
 }
 

@@ -186,6 +186,7 @@ read_sync(int64 id)
 		options.implicit = DatumGetBool(sync_attribute(&table, "implicit"));
 		options.options = DatumGetJsonbP(sync_attribute(&table, "options"));
 		sync->undo = sync_keeps_undo(&options);
+		sync->heeds = sync_heeds_application(&options);
 		sync->there = true;
 		sync->epoch = DatumGetInt32(sync_attribute(&table, "epoch"));
 		sync->deletes = strcmp(mode, "mirror") == 0 || strcmp(mode, "replace") == 0;

@@ -16,6 +16,7 @@ typedef struct RecordSync
 	int			epoch;			/* of outcomes of another: its target or key is not the one that they are of */
 	bool		deletes;		/* its mode sends deletes */
 	bool		undo;			/* what its runs change is kept */
+	bool		heeds;			/* what its application has changed may be */
 	int64		least_seq;		/* raised by what is settled now, or 0 */
 } RecordSync;
 
@@ -44,6 +45,9 @@ extern RecordSync *deliver_record_sync(List **syncs, int64 id);
 /* sent.c, receipt.c: in the settling transaction. */
 extern void deliver_sent_record(const DeliverOutcome *outcomes, int n, List **syncs);
 extern void deliver_receipts_write(const DeliverOutcome *outcomes, int n, List **syncs);
+
+/* kept.c: the row that was sent as an image: without what is the application's, for which the image of before stays. */
+extern Datum deliver_kept_image(const DeliverOutcome *outcome, TupleTableSlot *old, AttrNumber image);
 
 /* undo.c */
 extern const OutboxIntent *deliver_undo_of(const DeliverOutcome *outcome);	/* that its message takes back; or NULL */

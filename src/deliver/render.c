@@ -9,9 +9,11 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "core/errors.h"
 #include "core/identity.h"
 #include "deliver/engine.h"
 #include "deliver/owner.h"
+#include "quality/quality.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -96,11 +98,11 @@ deliver_text_array(char **strings, int n)
 }
 
 static char *
-render_sql(const Sync *sync, const char *query, bool one_by_one)
+render_sql(const Sync *sync, const char *query, bool one_by_one, bool judged)
 {
 	IdentityScope scope;
-	Oid			types[6] = {TEXTOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID};
-	Datum		values[6];
+	Oid			types[7] = {TEXTOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID, BOOLOID};
+	Datum		values[7];
 	char	   *sql;
 
 	values[0] = CStringGetTextDatum(query);
@@ -109,10 +111,11 @@ render_sql(const Sync *sync, const char *query, bool one_by_one)
 	values[3] = deliver_key_conditions(sync);
 	values[4] = deliver_text_array(sync->columns, sync->ncolumns);
 	values[5] = BoolGetDatum(one_by_one);
+	values[6] = BoolGetDatum(judged);
 
 	identity_enter_extension(&scope);
 	SPI_connect();
-	SPI_execute_with_args("SELECT activate._render_sql($1, $2, $3, $4, $5, $6)", 6, types, values, NULL, true, 1);
+	SPI_execute_with_args("SELECT activate._render_sql($1, $2, $3, $4, $5, $6, $7)", 7, types, values, NULL, true, 1);
 	sql = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
 	sql = MemoryContextStrdup(TopTransactionContext, sql);
 	SPI_finish();
@@ -141,8 +144,8 @@ prepare_work(void *arg)
 {
 	RenderWork *work = arg;
 	RenderPlan *plan = work->plan;
-	char	   *together = render_sql(work->sync, work->query, false);
-	char	   *one_by_one = render_sql(work->sync, work->query, true);
+	char	   *together = render_sql(work->sync, work->query, false, plan->judged);
+	char	   *one_by_one = render_sql(work->sync, work->query, true, plan->judged);
 
 	/* parsing and planning run code of the owner, too: checks of domains, immutable functions */
 	deliver_owner_enter(&work->owner, work->sync, deliver_render_timeout);
@@ -166,11 +169,12 @@ render_prepare(RenderWork *work, char **reason)
 {
 	RenderPlan *plan = work->plan;
 	bool		young = plan->query && GetCurrentTimestamp() - plan->made_at < PLAN_LIFE_US;
+	bool		judged;
 	DeliverError error;
 
 	if (young && plan->epoch == catalog_epoch)
 		return true;
-	work->query = sync_query(work->sync, reason);
+	work->query = quality_query(work->sync, &judged, reason);
 	if (work->query == NULL)
 		return false;
 	if (young && strcmp(plan->query, work->query) == 0)
@@ -179,6 +183,7 @@ render_prepare(RenderWork *work, char **reason)
 		return true;
 	}
 	deliver_render_forget(plan);
+	plan->judged = judged;
 	if (deliver_subtransaction(prepare_work, work, &error))
 		return true;
 	deliver_render_forget(plan);
@@ -235,6 +240,12 @@ collect_rows(RenderWork *work)
 		out->row = DatumGetJsonbPCopy(SPI_getbinval(tuple, desc, 2, &isnull));
 		MemoryContextSwitchTo(previous);
 		out->hash = DatumGetInt64(SPI_getbinval(tuple, desc, 3, &isnull));
+		if (work->plan->judged)
+		{
+			Datum		flaw = SPI_getbinval(tuple, desc, 4, &isnull);
+
+			out->flaw = isnull ? NULL : MemoryContextStrdup(work->context, TextDatumGetCString(flaw));
+		}
 	}
 }
 
@@ -393,6 +404,12 @@ deliver_render_plan(RenderPlan *plan, const Sync *sync, Jsonb **keys, int n, Ren
 		plan->cost_one_by_one * n / PLANNED_KEYS < plan->cost_together;
 	if (render_attempt(&work, &error))
 		return true;
+	if (error.sqlstate == ERRCODE_ACTIVATE_HELD)
+	{
+		plan->held = true;
+		*reason = pstrdup(error.message);
+		return false;
+	}
 
 	/* joined, it may have been any row of the source */
 	work.one_by_one = true;

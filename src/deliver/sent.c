@@ -57,21 +57,40 @@ sent_find_again(OwnTable *table, const DeliverOutcome *outcome, bool *moved)
 	return sent_find(table, outcome->sync, &place->digest);
 }
 
-/* In any transaction: what the target holds of these keys; others are left as they are. */
+static int
+digest_compare(const void *left, const void *right)
+{
+	const DeliverKnown *const *a = left;
+	const DeliverKnown *const *b = right;
+
+	return memcmp(&(*a)->place.digest, &(*b)->place.digest, sizeof(pg_uuid_t));
+}
+
+/*
+ * In any transaction: what the target holds of these keys; others are left as
+ * they are.  Looked for in the order of the index: keys that are neighbours in
+ * it then share what the processor has just read.
+ */
 void
 deliver_sent_known(int64 sync, Jsonb **keys, int n, DeliverKnown *out, MemoryContext context)
 {
 	OwnTable	table;
 	MemoryContext previous = MemoryContextSwitchTo(context);
+	DeliverKnown **ordered = palloc(sizeof(DeliverKnown *) * Max(n, 1));
 
+	for (int i = 0; i < n; i++)
+	{
+		catalog_key_digest(keys[i], out[i].place.digest.data);
+		ordered[i] = &out[i];
+	}
+	qsort(ordered, n, sizeof(DeliverKnown *), digest_compare);
 	sent_open(&table, AccessShareLock);
 	for (int i = 0; i < n; i++)
 	{
-		DeliverKnown *known = &out[i];
+		DeliverKnown *known = ordered[i];
 		bool		isnull;
 		Datum		remote_id;
 
-		catalog_key_digest(keys[i], known->place.digest.data);
 		if (!sent_find(&table, sync, &known->place.digest))
 			continue;
 		known->sent = true;
@@ -115,7 +134,7 @@ fill_fresh(OwnTable *table, const DeliverOutcome *outcome)
 
 /* Without a hash it was no whole row, but columns written to a foreign table (or what an undo restores). */
 static void
-fill_image(TupleTableSlot *slot, const DeliverOutcome *outcome, TupleTableSlot *old)
+fill_image(TupleTableSlot *slot, const DeliverOutcome *outcome, const RecordSync *sync, TupleTableSlot *old)
 {
 	const DeliverEntry *entry = outcome->entry;
 	Datum		image = JsonbPGetDatum(entry->row);
@@ -124,6 +143,8 @@ fill_image(TupleTableSlot *slot, const DeliverOutcome *outcome, TupleTableSlot *
 
 	if (entry->row == NULL || !outcome->image)
 		return;
+	if (sync->heeds)
+		image = deliver_kept_image(outcome, old, COL_IMAGE);
 	if (old != NULL && !entry->has_hash && deliver_undo_of(outcome) == NULL)
 		before = slot_getattr(old, COL_IMAGE, &isnull);
 	set_column(slot, COL_IMAGE, isnull ? image : DirectFunctionCall2(jsonb_concat, before, image));
@@ -198,7 +219,7 @@ record_sent(OwnTable *table, RecordUndo *undo, const DeliverOutcome *outcome, co
 		old = found ? table->row : NULL;
 		if (outcome->entry->has_hash)
 			set_column(slot, COL_HASH, Int64GetDatum(outcome->entry->hash));
-		fill_image(slot, outcome, old);
+		fill_image(slot, outcome, sync, old);
 		fill_remote_id(slot, outcome, old);
 		since = taken_back ? run : run_since(outcome, run, old);
 		if (since != 0)

@@ -12,6 +12,7 @@
 #include "access/xlog.h"
 #include "core/clock.h"
 #include "deliver/engine.h"
+#include "deliver/job.h"
 #include "storage/condition_variable.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -220,6 +221,7 @@ settle_range(SettleRange range)
 
 		/* its intents stay in the outbox */
 		range.outcomes[0].settled = true;
+		deliver_job_settled(range.outcomes[0].job);
 		if (entry != NULL)
 		{
 			DeliverSync *sync = entry->sync;
@@ -287,6 +289,7 @@ apply_outcome(DeliverOutcome *outcome)
 	DeliverEntry *entry = outcome->entry;
 
 	outcome->settled = true;
+	deliver_job_settled(outcome->job);
 	if (entry == NULL)
 		return;
 	if (deliver_outcome_raised(outcome))

@@ -20,13 +20,15 @@
 /* SEMANTICS 9: so many failures of at least two keys, and none succeeded since. */
 #define FAILURES_TO_BE_DOWN 5
 
-#define AUTH_PROBE_US	(60 * USECS_PER_SEC)
+/* Of a target that waits for somebody to change something. */
+#define REFUSED_PROBE_US	(60 * USECS_PER_SEC)
 
 /* A Retry-After beyond this is taken for a mistake. */
 #define LONGEST_THROTTLE_MS	INT64CONST(86400000)
 
-static const char *const state_names[] = {"up", "down", "unauthorized", "throttled"};
+static const char *const state_names[] = {"up", "down", "unauthorized", "throttled", "misconfigured"};
 
+static bool target_refuses(const DeliverTarget *target);
 static void target_change(DeliverTarget *target, SharedTargetState state, const char *reason);
 static void target_changed(DeliverTarget *target);
 static void target_publish(DeliverTarget *target);
@@ -60,6 +62,7 @@ deliver_target_get(Oid server, Oid userid, const char *name)
 		target->state = TARGET_UP;
 		target->since = clock_now();
 		target->slot = -1;
+		target->earned = DELIVER_FIRST_CALLS;
 		target->unpublished = true;
 		dlist_init(&target->syncs);
 		dlist_push_tail(&engine->targets, &target->node);
@@ -69,7 +72,11 @@ deliver_target_get(Oid server, Oid userid, const char *name)
 	return *place;
 }
 
-/* How many targets share the connections: those called within the last second, looked at now and then. */
+/*
+ * How many targets share the connections, looked at now and then: those called
+ * within the last second, and those that will be as soon as their syncs are
+ * loaded.  Else the first after a start takes all while it believes to be alone.
+ */
 void
 deliver_targets_count(TimestampTz now)
 {
@@ -83,7 +90,14 @@ deliver_targets_count(TimestampTz now)
 	{
 		DeliverTarget *target = dlist_container(DeliverTarget, node, iter.cur);
 
-		if (target->in_flight > 0 || now - target->called_at < USECS_PER_SEC)
+		if (target->token != NULL || target->in_flight > 0 || now - target->called_at < USECS_PER_SEC)
+			engine->nactive++;
+	}
+	dlist_foreach(iter, &engine->all_syncs)
+	{
+		DeliverSync *sync = dlist_container(DeliverSync, all_node, iter.cur);
+
+		if (sync->target == NULL && !sync->broken && !sync->held_back && (sync->more || deliver_fresh_total(sync) > 0))
 			engine->nactive++;
 	}
 }
@@ -108,13 +122,17 @@ deliver_target_patience(const DeliverTarget *target, TimestampTz now)
 }
 
 /*
- * A target that has not answered for a while gets no more than its share of all
- * connections, so that many of that kind leave room for the others, and for one
- * that comes.  One that is alone may have what there is.
+ * Many targets that hang leave room for the others, and for one that comes.
+ * Each begins with a few calls and earns one more by each answer (the slow
+ * start of RFC 5681), whether or not others are known yet.  One that has
+ * answered, but not for a while, gets no more than its share of all
+ * connections, unless it is alone.
  */
 static bool
 has_its_share(const DeliverTarget *target, TimestampTz now)
 {
+	if (target->in_flight >= target->earned)
+		return true;
 	if (engine->nactive <= 1 || silence(target, now) < DELIVER_STALL_US)
 		return false;
 	return target->in_flight >= (deliver_connections + deliver_stalled_connections) / (engine->nactive + 1);
@@ -155,6 +173,14 @@ void
 deliver_target_answered(DeliverTarget *target)
 {
 	target->heard_at = clock_now();
+	target->earned = Min(target->earned + 1, DELIVER_MOST_CONNECTIONS);
+}
+
+/* A call ended without. */
+void
+deliver_target_unanswered(DeliverTarget *target)
+{
+	target->earned = Max(target->earned / 2, DELIVER_FIRST_CALLS);
 }
 
 /* Microseconds; full jitter: from 0, so that rows that failed together do not come back together. */
@@ -216,10 +242,10 @@ deliver_target_failed(DeliverTarget *target, const DeliverCall *call, const char
 			probe_again(target);
 		return true;
 	}
-	if (target->state == TARGET_AUTH)
+	if (target_refuses(target))
 	{
 		if (call->probe)
-			target->next_probe = clock_now() + AUTH_PROBE_US;
+			target->next_probe = clock_now() + REFUSED_PROBE_US;
 		return true;
 	}
 	if (target->failed < FAILURES_TO_BE_DOWN || !target->failed_keys)
@@ -248,7 +274,7 @@ deliver_target_throttled(DeliverTarget *target, int64 retry_after_ms, const char
 {
 	TimestampTz until = clock_now();
 
-	if (target->state == TARGET_DOWN || target->state == TARGET_AUTH)
+	if (target->state == TARGET_DOWN || target_refuses(target))
 		target->backoff = 0;	/* it answers */
 	/* "at once" (0, or a date that has passed) is no answer to who has just come */
 	if (retry_after_ms > 0)
@@ -262,13 +288,34 @@ deliver_target_throttled(DeliverTarget *target, int64 retry_after_ms, const char
 	deliver_budget_block(target, until);
 }
 
+/* It waits for somebody to change something: the secret, or how things are set up. */
+static bool
+target_refuses(const DeliverTarget *target)
+{
+	return target->state == TARGET_AUTH || target->state == TARGET_CONFIG;
+}
+
+/* TARGET_AUTH or TARGET_CONFIG: nothing goes but a call now and then, to see whether that has been mended. */
 void
-deliver_target_auth(DeliverTarget *target, const char *reason)
+deliver_target_refused(DeliverTarget *target, SharedTargetState state, const char *reason)
 {
 	target->failures++;
-	if (target->state != TARGET_AUTH)
-		target_change(target, TARGET_AUTH, reason);
-	target->next_probe = clock_now() + AUTH_PROBE_US;
+	if (target->state != state)
+		target_change(target, state, reason);
+	target->next_probe = clock_now() + REFUSED_PROBE_US;
+	target->unpublished = true;
+}
+
+/* It is up, but there is something to be said of it. */
+void
+deliver_target_note(DeliverTarget *target, const char *note)
+{
+	if (strncmp(target->reason, note, sizeof(target->reason) - 1) == 0)
+		return;
+	ereport(LOG,
+			(errmsg("activate: target \"%s\": %s", target->name, note)));
+	if (target->state == TARGET_UP)
+		strlcpy(target->reason, note, sizeof(target->reason));
 	target->unpublished = true;
 }
 
@@ -297,8 +344,11 @@ deliver_target_pause(DeliverTarget *target, bool paused)
 void
 deliver_target_probe_now(DeliverTarget *target)
 {
-	if (target->state == TARGET_AUTH || target->state == TARGET_DOWN)
+	if (target_refuses(target) || target->state == TARGET_DOWN)
+	{
 		target->next_probe = clock_now();
+		token_try_again((TokenAccount) {target->server, target->userid});
+	}
 	target->unpublished = true;
 }
 
@@ -319,7 +369,7 @@ target_change(DeliverTarget *target, SharedTargetState state, const char *reason
 	target_changed(target);
 
 	/* it may take long: what was rendered is rendered again then */
-	if (state == TARGET_DOWN || state == TARGET_AUTH)
+	if (state == TARGET_DOWN || target_refuses(target))
 		dlist_foreach(iter, &target->syncs)
 			deliver_queue_unrender(dlist_container(DeliverSync, node, iter.cur));
 }
@@ -372,7 +422,7 @@ target_publish(DeliverTarget *target)
 	strlcpy(mine->reason, target->reason, sizeof(mine->reason));
 }
 
-/* A server that was dropped and has nothing in flight is forgotten. */
+/* A server that was dropped and has nothing in flight, nor a token that is being got for all, is forgotten. */
 void
 deliver_targets_prune(void)
 {
@@ -383,7 +433,7 @@ deliver_targets_prune(void)
 		DeliverTarget *target = dlist_container(DeliverTarget, node, iter.cur);
 		Oid			key[2] = {target->server, target->userid};
 
-		if (target->in_flight > 0 || !dlist_is_empty(&target->syncs))
+		if (target->in_flight > 0 || target->njobs > 0 || target->token != NULL || !dlist_is_empty(&target->syncs))
 			continue;
 		if (target->slot >= 0)
 		{

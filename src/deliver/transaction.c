@@ -9,6 +9,7 @@
 #include "core/errors.h"
 #include "deliver/engine.h"
 #include "deliver/owner.h"
+#include "mb/pg_wchar.h"
 #include "utils/errcodes.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -109,6 +110,33 @@ deliver_guarded(DeliverWork work, void *arg, DeliverError *error)
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
 	return done;
+}
+
+typedef struct Converting
+{
+	DeliverWork work;
+	void	   *arg;
+	MemoryContext context;
+} Converting;
+
+static void
+converting_work(void *arg)
+{
+	const Converting *converting = arg;
+
+	MemoryContextSwitchTo(converting->context);
+	converting->work(converting->arg);
+}
+
+/* Only converting, where the database is in another encoding, needs a transaction. */
+bool
+deliver_converting(DeliverWork work, void *arg, DeliverError *error)
+{
+	Converting	converting = {work, arg, CurrentMemoryContext};
+
+	if (GetDatabaseEncoding() == PG_UTF8)
+		return deliver_guarded(work, arg, error);
+	return deliver_transaction(converting_work, &converting, error);
 }
 
 bool

@@ -16,11 +16,12 @@
 #include "file/reader.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/json.h"
 #include "utils/lsyscache.h"
 
 enum
 {
-	FIELD_FILE = -1, FIELD_LINE = -2
+	FIELD_FILE = -1, FIELD_LINE = -2, FIELD_NONE = -3
 };
 
 typedef struct CsvColumn
@@ -36,6 +37,7 @@ typedef struct CsvColumn
 typedef struct Csv
 {
 	CopyFromState copy;
+	List	   *header;			/* char *; where there is one */
 	int			nfields;		/* of each record */
 	int			ncolumns;
 	CsvColumn  *columns;
@@ -50,6 +52,7 @@ static bool csv_next(FileRows *rows, Datum *values, bool *nulls);
 static void csv_close(FileRows *rows);
 static void csv_explain(FileRows *rows, int code);
 static int	find_field(const FileRows *rows, int attnum, char **header, int n);
+static int	field_of(const char *name, char **header, int n);
 static void add_column(FileRows *rows, int attnum, int field);
 
 void
@@ -74,38 +77,64 @@ file_csv_open(FileRows *rows)
 	if (table->header && !csv_record(rows, &header, &n))
 		return;
 	rows->spot.line = table->header ? 1 : 0;
+	for (int i = 0; i < n; i++)
+		csv->header = lappend(csv->header, pstrdup(header[i] ? header[i] : ""));
 	for (int attnum = 1; attnum <= desc->natts; attnum++)
 	{
 		const char *name = NameStr(TupleDescAttr(desc, attnum - 1)->attname);
+		bool		needed = list_member_int(rows->needed, attnum);
 		int			field;
 
 		if (TupleDescAttr(desc, attnum - 1)->attisdropped || TupleDescAttr(desc, attnum - 1)->attgenerated)
 			continue;
+		/* what a header does not have is no matter of who does not ask for it */
+		if (table->header && !needed)
+			continue;
 		field = strcmp(name, FILE_NAME_COLUMN) == 0 ? FIELD_FILE :
 			strcmp(name, FILE_LINE_COLUMN) == 0 ? FIELD_LINE :
 			table->header ? find_field(rows, attnum, header, n) : position++;
-		if (list_member_int(rows->needed, attnum))
+		if (needed && field != FIELD_NONE)
 			add_column(rows, attnum, field);
 	}
 	csv->nfields = table->header ? n : position;
 }
 
-/* Where the header has the name of a column. */
+/* Where the header has a column: under its name, or one that it had. */
 static int
 find_field(const FileRows *rows, int attnum, char **header, int n)
 {
 	const TemplateColumn *column = &rows->reader->table->columns[attnum - 1];
+	const FileColumnOptions *more = &rows->reader->table->more[attnum - 1];
 	const char *name = column->path ? column->path : column->name;
-	int			found = -1;
+	int			found = field_of(name, header, n);
 	StringInfoData names;
+	ListCell   *cell;
 
+	foreach(cell, more->formerly)
+		if (found < 0)
+			found = field_of(lfirst(cell), header, n);
+	if (found >= 0)
+		return found;
+	if (more->optional)
+		return FIELD_NONE;
 	initStringInfo(&names);
 	for (int i = 0; i < n; i++)
-	{
-		const char *one = header[i] ? header[i] : "";
+		appendStringInfo(&names, "%s%s", i > 0 ? ", " : "", header[i] ? header[i] : "");
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("the header has no column \"%s\"", name),
+			 errdetail("It has %s.", pnstrdup(names.data, pg_mbcliplen(names.data, names.len, 500))),
+			 errhint("A column that has another name in the file: {\"type\": ..., \"path\": \"name in the header\"}.")));
+}
 
-		appendStringInfo(&names, "%s%s", i > 0 ? ", " : "", one);
-		if (strcmp(one, name) != 0)
+static int
+field_of(const char *name, char **header, int n)
+{
+	int			found = -1;
+
+	for (int i = 0; i < n; i++)
+	{
+		if (header[i] == NULL || strcmp(header[i], name) != 0)
 			continue;
 		if (found >= 0)
 			ereport(ERROR,
@@ -113,12 +142,6 @@ find_field(const FileRows *rows, int attnum, char **header, int n)
 					 errmsg("the header has column \"%s\" twice", name)));
 		found = i;
 	}
-	if (found < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("the header has no column \"%s\"", name),
-				 errdetail("It has %s.", pnstrdup(names.data, pg_mbcliplen(names.data, names.len, 500))),
-				 errhint("A column that has another name in the file: {\"type\": ..., \"path\": \"name in the header\"}.")));
 	return found;
 }
 
@@ -205,6 +228,32 @@ csv_next(FileRows *rows, Datum *values, bool *nulls)
 	}
 	rows->spot.column = NULL;
 	return true;
+}
+
+/* A record of another length is the run's to complain of. */
+void
+file_csv_sample(FileRows *rows, int most, StringInfo out, List **names)
+{
+	Csv		   *csv = rows->state;
+	char	  **fields;
+	int			n;
+
+	*names = csv->header;
+	for (int i = 0; i < most && out->len < FILE_SAMPLE && csv->header != NIL && csv_record(rows, &fields, &n); i++)
+	{
+		appendStringInfoString(out, i > 0 ? ",{" : "{");
+		for (int j = 0; j < Min(n, csv->nfields); j++)
+		{
+			appendStringInfoString(out, j > 0 ? "," : "");
+			escape_json(out, list_nth(csv->header, j));
+			appendStringInfoChar(out, ':');
+			if (fields[j])
+				escape_json(out, fields[j]);
+			else
+				appendStringInfoString(out, "null");
+		}
+		appendStringInfoChar(out, '}');
+	}
 }
 
 static void

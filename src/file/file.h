@@ -18,12 +18,14 @@
  *		json.c		JSON arrays and lines
  *		error.c		what went wrong, with file, line and column
  *		scan.c		SELECT
+ *		sample.c	what the newest file is like
  *		ledger.c	what runs have loaded
  */
 #ifndef ACTIVATE_FILE_H
 #define ACTIVATE_FILE_H
 
 #include "catalog/sync.h"
+#include "datatype/timestamp.h"
 
 /* A file as it was listed. */
 typedef struct FileEntry
@@ -50,5 +52,29 @@ extern List *file_pending(const Sync *sync, bool full);
 extern void file_begin(const Sync *sync, int64 run, FileEntry *entry);
 extern void file_end(void);
 extern void file_forget(void);
+
+extern bool file_is_table(Oid relation);
+
+/* The first records of a file, as it tells them by names. */
+typedef struct FileSample
+{
+	List	   *names;			/* char *: of the header; NIL: it is JSON, where names are in the records */
+	char	   *records;		/* a JSON array of objects; of CSV with strings and nulls */
+} FileSample;
+
+/* Is anything in its files called by a name?  There is no such thing in CSV without a header. */
+extern bool file_has_names(Oid relation);
+
+/*
+ * The name in a header, or the path in a record, of a column; NULL: it is none of the file's.  formerly: those
+ * that it had in older files, as the option has them, or NULL.
+ */
+extern char *file_column_place(Oid relation, AttrNumber attnum, char **formerly);
+
+/* Of a place its last name, as a column may be called. */
+extern char *file_short_name(Oid relation, const char *place);
+
+/* Of the file that was written last, of those that a run of the sync would read, as its owner; NULL: there is none. */
+extern FileSample *file_sample(const Sync *sync, Oid relation, int most);
 
 #endif							/* ACTIVATE_FILE_H */

@@ -15,10 +15,6 @@ CREATE FOREIGN DATA WRAPPER activate_file
 COMMENT ON FOREIGN DATA WRAPPER activate_file IS 'files as foreign tables: of the server, of web servers and object stores; read only';
 GRANT USAGE ON FOREIGN DATA WRAPPER activate_file TO activate_admin;
 
--- So that activate_target() finds its name among those of connectors.
-INSERT INTO activate.connector (name, definition, shipped) VALUES
-('file', '{"name": "file", "description": "CSV, TSV, NDJSON and JSON files of a directory, a web server or an object store"}', true);
-
 -- Called by activate_target() as its caller.
 CREATE FUNCTION activate._file_tables(target text, objects jsonb) RETURNS void
 LANGUAGE C STRICT AS 'MODULE_PATHNAME', 'activate_file_tables';

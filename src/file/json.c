@@ -36,6 +36,12 @@ typedef struct Json
 	Connector	connector;
 	RestConverter *converter;
 	SeekSet    *wanted;
+	int			nformer;
+	struct
+	{
+		int			slot;		/* of a column ... */
+		int			former;		/* ... and of where it was in older files */
+	}		   *former;
 } Json;
 
 static bool json_next(FileRows *rows, Datum *values, bool *nulls);
@@ -45,6 +51,7 @@ static size_t find_line(FileRows *rows);
 static size_t find_record(FileRows *rows);
 static size_t find_end(FileRows *rows);
 static void json_convert(FileRows *rows, const char *text, size_t len, Datum *values, bool *nulls);
+static void want_former(Json *json, const FileTable *table, List *needed);
 static void json_place(FileRows *rows, int attnum, char *text, Datum *values, bool *nulls);
 
 void
@@ -80,6 +87,31 @@ file_json_open(FileRows *rows)
 	json->source.table = table->shown;
 	json->converter = rest_converter_create(&json->source, desc, needed, rows->context);
 	json->wanted = rest_converter_wanted(json->converter);
+	want_former(json, table, needed);
+}
+
+/* The same path has the same slot. */
+static void
+want_former(Json *json, const FileTable *table, List *needed)
+{
+	int			n = 0;
+	ListCell   *cell;
+	ListCell   *name;
+
+	foreach(cell, needed)
+		n += list_length(table->more[lfirst_int(cell) - 1].formerly);
+	json->former = palloc0(sizeof(*json->former) * (n + 1));
+	foreach(cell, needed)
+	{
+		const TemplateColumn *column = &table->columns[lfirst_int(cell) - 1];
+
+		foreach(name, table->more[lfirst_int(cell) - 1].formerly)
+		{
+			json->former[json->nformer].slot = column->path ? rest_want(json->wanted, column->path, false) :
+				rest_want_member(json->wanted, column->name);
+			json->former[json->nformer++].former = rest_want(json->wanted, lfirst(name), false);
+		}
+	}
 }
 
 static void
@@ -104,6 +136,21 @@ json_next(FileRows *rows, Datum *values, bool *nulls)
 		json->line += text[i] == '\n';
 	json->at += len;
 	return true;
+}
+
+/* As they are written, names in their order; the bytes are checked by who makes text of them. */
+void
+file_json_sample(FileRows *rows, int most, StringInfo out)
+{
+	Json	   *json = rows->state;
+	size_t		len;
+
+	for (int i = 0; i < most && out->len < FILE_SAMPLE && (len = json->lines ? find_line(rows) : find_record(rows)) > 0; i++)
+	{
+		appendStringInfoString(out, i > 0 ? "," : "");
+		appendBinaryStringInfo(out, json->data + json->at, len);
+		json->at += len;
+	}
 }
 
 /* Where the row comes from, in a column of whatever type. */
@@ -299,5 +346,8 @@ json_convert(FileRows *rows, const char *text, size_t len, Datum *values, bool *
 				(errcode(ERRCODE_INVALID_JSON_TEXT),
 				 errmsg("invalid JSON"),
 				 errdetail("%s.", scan.error)));
+	for (int i = 0; i < json->nformer; i++)
+		if (values_found[json->former[i].slot].kind == SEEK_ABSENT)
+			values_found[json->former[i].slot] = values_found[json->former[i].former];
 	rest_convert(json->converter, values_found, json->line, values, nulls);
 }

@@ -65,6 +65,28 @@ file_pending(const Sync *sync, bool full)
 	return pending;
 }
 
+FileEntry *
+file_newest(const Sync *sync, const FileReader *reader)
+{
+	List	   *entries = file_list(reader);
+	FileEntry  *newest = NULL;
+	Datum	   *positions;
+	int			n = list_length(entries);
+	bool		once = reader->table->table == sync->source_rel && file_by_ledger(sync);
+
+	if (once)
+		n = look_up(sync, entries, false, &positions);
+	for (int i = 0; i < n; i++)
+	{
+		int64		position = once ? DatumGetInt64(positions[i]) : i + 1;
+		FileEntry  *entry = list_nth(entries, (int) Abs(position) - 1);
+
+		if (newest == NULL || entry->modified >= newest->modified)
+			newest = entry;
+	}
+	return newest;
+}
+
 /* What a web server says of a file, before it is read. */
 static void
 probe(const FileReader *reader, FileEntry *entry)

@@ -39,7 +39,7 @@ static const char *const options_server[] = {
 static const char *const options_table[] = {
 	"files", "format", "header", "delimiter", "quote", "escape", "null", "encoding", NULL
 };
-static const char *const options_column[] = {"path", NULL};
+static const char *const options_column[] = {"path", "formerly", "optional", NULL};
 static const char *const options_none[] = {NULL};
 
 ACTIVATE_FUNCTION(activate_file_handler);
@@ -49,6 +49,7 @@ ACTIVATE_FUNCTION(activate_file_check);
 static void check_known(List *options, const char *const *known);
 static void server_check(List *options);
 static void table_check(List *options);
+static void column_check(List *options);
 static void table_fill(FileTable *table, List *options);
 static List *copy_options(FileTable *table, List *options);
 
@@ -77,6 +78,8 @@ activate_file_validator(PG_FUNCTION_ARGS)
 		server_check(options);
 	else if (catalog == ForeignTableRelationId)
 		table_check(options);
+	else if (catalog == AttributeRelationId)
+		column_check(options);
 	PG_RETURN_VOID();
 }
 
@@ -226,6 +229,39 @@ table_check(List *options)
 	table_fill(&ignored, options);
 }
 
+/* ["name", ...] as a list of char *. */
+static List *
+names_of(const char *text)
+{
+	Jsonb	   *array = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
+	List	   *names = NIL;
+
+	for (uint32 i = 0; JB_ROOT_IS_ARRAY(array) && !JB_ROOT_IS_SCALAR(array) && i < JB_ROOT_COUNT(array); i++)
+	{
+		JsonbValue *element = getIthJsonbValueFromContainer(&array->root, i);
+
+		if (element->type != jbvString)
+			break;
+		names = lappend(names, pnstrdup(element->val.string.val, element->val.string.len));
+	}
+	if (!JB_ROOT_IS_ARRAY(array) || list_length(names) != JB_ROOT_COUNT(array))
+		option_fail("formerly", text, "JSON arrays of names, such as [\"CustomerID\", \"customer\"]");
+	return names;
+}
+
+static void
+column_check(List *options)
+{
+	const char *formerly = option(options, "formerly");
+	const char *optional = option(options, "optional");
+	bool		ignored;
+
+	if (formerly != NULL)
+		(void) names_of(formerly);
+	if (optional != NULL && !parse_bool(optional, &ignored))
+		option_fail("optional", optional, "true, false");
+}
+
 static void
 table_fill(FileTable *table, List *options)
 {
@@ -320,12 +356,19 @@ columns_fill(FileTable *table)
 
 	table->ncolumns = desc->natts;
 	table->columns = palloc0(sizeof(TemplateColumn) * (desc->natts + 1));
+	table->more = palloc0(sizeof(FileColumnOptions) * (desc->natts + 1));
 	for (int i = 0; i < desc->natts; i++)
 	{
-		const char *path = option(GetForeignColumnOptions(table->table, i + 1), "path");
+		List	   *options = GetForeignColumnOptions(table->table, i + 1);
+		const char *path = option(options, "path");
+		const char *formerly = option(options, "formerly");
+		const char *optional = option(options, "optional");
 
 		table->columns[i].name = pstrdup(NameStr(TupleDescAttr(desc, i)->attname));
 		table->columns[i].path = path ? pstrdup(path) : NULL;
+		table->more[i].formerly = formerly ? names_of(formerly) : NIL;
+		if (optional != NULL)
+			(void) parse_bool(optional, &table->more[i].optional);
 	}
 	table_close(relation, NoLock);
 }

@@ -17,6 +17,7 @@
 /* A record that is longer is no record: a quote or a bracket that nobody closed. */
 #define FILE_MAX_RECORD	(64 * 1024 * 1024)
 #define FILE_BLOCK		65536
+#define FILE_SAMPLE		(8 * 1024 * 1024)	/* bytes of a sample, at most */
 
 typedef enum FilePlace
 {
@@ -31,6 +32,13 @@ typedef enum FileFormat
 	FILE_JSON_LINES,
 	FILE_JSON
 } FileFormat;
+
+/* What a column's options say beside its path. */
+typedef struct FileColumnOptions
+{
+	List	   *formerly;		/* char *: names or places it had in older files */
+	bool		optional;		/* NULL where a header does not have it */
+} FileColumnOptions;
 
 /* The options of a foreign table and its server. */
 typedef struct FileTable
@@ -55,6 +63,7 @@ typedef struct FileTable
 	List	   *copy;			/* options of COPY: DefElem * */
 	int			ncolumns;		/* all attributes, dropped ones included */
 	TemplateColumn *columns;	/* by attnum - 1; path: where in the file, NULL: by its name */
+	FileColumnOptions *more;	/* by attnum - 1 */
 } FileTable;
 
 /* The role whose rights and secret count. */
@@ -68,7 +77,6 @@ typedef struct FileReader
 /* option.c */
 extern FileTable *file_table_load(Oid relation, MemoryContext context);
 extern FileReader *file_reader_create(Oid relation, Oid userid, MemoryContext context);
-extern bool file_is_table(Oid relation);
 
 /* place.c: list of FileEntry *, in the order of their names. */
 extern List *file_list(const FileReader *reader);
@@ -136,8 +144,14 @@ pg_noreturn extern void file_rethrow(FileRows *rows, MemoryContext context);
 extern void file_csv_open(FileRows *rows);
 extern void file_json_open(FileRows *rows);
 
+/* Of a file that was opened with no column needed: at most so many records, as members of a JSON array. */
+extern void file_csv_sample(FileRows *rows, int most, StringInfo out, List **names);
+extern void file_json_sample(FileRows *rows, int most, StringInfo out);
+
 /* ledger.c: what a run wants to be read of this table; NULL: there is no such run. */
 extern FileEntry *file_running(Oid relation);
+/* The file that was written last, of those that a run of the sync would take; NULL: there is none. */
+extern FileEntry *file_newest(const Sync *sync, const FileReader *reader);
 
 /* scan.c */
 extern void file_scan_routine(FdwRoutine *routine);

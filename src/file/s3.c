@@ -1,7 +1,7 @@
 /*
  * s3.c
- *	  Object stores that speak S3: requests signed by AWS Signature Version 4,
- *	  and which objects there are (ListObjectsV2).
+ *	  Object stores that speak S3: requests signed by AWS Signature Version 4
+ *	  (room sign), and which objects there are (ListObjectsV2).
  *
  * Buckets are addressed by path, which every such store understands.  The body
  * of our requests is empty; a key's characters are encoded once, slashes stay.
@@ -10,21 +10,16 @@
 
 #include <time.h>
 
-#include "common/cryptohash.h"
-#include "common/hmac.h"
-#include "common/sha2.h"
 #include "core/errors.h"
 #include "file/reader.h"
+#include "sign/sign.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#define EMPTY_SHA256 "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-
 static HttpRequest *signed_request(const FileReader *reader, const char *path, const char *query,
 								   const char *condition, MemoryContext context);
-static void sign(HttpRequest *request, const FileReader *reader, const char *uri, const char *query);
 static char *list_query(const FileTable *table, const char *token);
 static List *read_page(const FileTable *table, const char *xml, List *entries);
 
@@ -106,110 +101,20 @@ signed_request(const FileReader *reader, const char *path, const char *query, co
 {
 	const char *endpoint = reader->table->endpoint;
 	size_t		len = strlen(endpoint);
-	const char *base;
 	HttpRequest *request;
 
 	while (len > 0 && endpoint[len - 1] == '/')
 		len--;
 	endpoint = pnstrdup(endpoint, len);
-	base = strchr(strstr(endpoint, "://") + 3, '/');
 	request = file_request(reader, psprintf("%s%s%s%s", endpoint, path, *query ? "?" : "", query), condition, context);
 	if (reader->auth->access_key != NULL)
-		sign(request, reader, psprintf("%s%s", base ? base : "", path), query);
+	{
+		SignAws		aws = {reader->auth->access_key, reader->auth->secret_key, reader->auth->session_token,
+		reader->table->region, "s3"};
+
+		sign_aws(request, &aws, (int64) time(NULL));
+	}
 	return request;
-}
-
-static char *
-hex_of(const uint8 *bytes)
-{
-	char	   *text = palloc(PG_SHA256_DIGEST_LENGTH * 2 + 1);
-
-	text[hex_encode((const char *) bytes, PG_SHA256_DIGEST_LENGTH, text)] = '\0';
-	return text;
-}
-
-static char *
-sha256_of(const char *text)
-{
-	pg_cryptohash_ctx *context = pg_cryptohash_create(PG_SHA256);
-	uint8		digest[PG_SHA256_DIGEST_LENGTH];
-	bool		done = context != NULL && pg_cryptohash_init(context) >= 0 &&
-		pg_cryptohash_update(context, (const uint8 *) text, strlen(text)) >= 0 &&
-		pg_cryptohash_final(context, digest, sizeof(digest)) >= 0;
-
-	if (context != NULL)
-		pg_cryptohash_free(context);
-	if (!done)
-		elog(ERROR, "could not compute a digest");
-	return hex_of(digest);
-}
-
-static void
-hmac_of(const void *key, size_t key_len, const char *text, uint8 *digest)
-{
-	pg_hmac_ctx *context = pg_hmac_create(PG_SHA256);
-	bool		done = context != NULL && pg_hmac_init(context, key, key_len) >= 0 &&
-		pg_hmac_update(context, (const uint8 *) text, strlen(text)) >= 0 &&
-		pg_hmac_final(context, digest, PG_SHA256_DIGEST_LENGTH) >= 0;
-
-	if (context != NULL)
-		pg_hmac_free(context);
-	if (!done)
-		elog(ERROR, "could not compute a signature");
-}
-
-/* As the request has it: a port that goes without saying is left out. */
-static char *
-host_of(const char *url)
-{
-	const char *host = strstr(url, "://") + 3;
-	char	   *text = pnstrdup(host, strcspn(host, "/?"));
-	const char *usual = pg_strncasecmp(url, "https:", 6) == 0 ? ":443" : ":80";
-	size_t		len = strlen(text);
-
-	if (len > strlen(usual) && strcmp(text + len - strlen(usual), usual) == 0)
-		text[len - strlen(usual)] = '\0';
-	return text;
-}
-
-static void
-sign(HttpRequest *request, const FileReader *reader, const char *uri, const char *query)
-{
-	const ConnectorAuth *auth = reader->auth;
-	const char *region = reader->table->region;
-	time_t		now = time(NULL);
-	struct tm	utc;
-	char		stamp[32];
-	char		day[16];
-	uint8		key[PG_SHA256_DIGEST_LENGTH];
-	char	   *scope;
-	char	   *canonical;
-	const char *names = auth->session_token ? "host;x-amz-content-sha256;x-amz-date;x-amz-security-token"
-		: "host;x-amz-content-sha256;x-amz-date";
-	char	   *secret = psprintf("AWS4%s", auth->secret_key);
-
-	gmtime_r(&now, &utc);
-	strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%SZ", &utc);
-	strftime(day, sizeof(day), "%Y%m%d", &utc);
-	scope = psprintf("%s/%s/s3/aws4_request", day, region);
-	canonical = psprintf("GET\n%s\n%s\nhost:%s\nx-amz-content-sha256:%s\nx-amz-date:%s\n%s%s%s\n%s\n%s",
-						 uri, query, host_of(request->url), EMPTY_SHA256, stamp,
-						 auth->session_token ? "x-amz-security-token:" : "",
-						 auth->session_token ? auth->session_token : "", auth->session_token ? "\n" : "",
-						 names, EMPTY_SHA256);
-	hmac_of(secret, strlen(secret), day, key);
-	hmac_of(key, sizeof(key), region, key);
-	hmac_of(key, sizeof(key), "s3", key);
-	hmac_of(key, sizeof(key), "aws4_request", key);
-	hmac_of(key, sizeof(key), psprintf("AWS4-HMAC-SHA256\n%s\n%s\n%s", stamp, scope, sha256_of(canonical)), key);
-
-	http_request_header(request, "x-amz-content-sha256", EMPTY_SHA256);
-	http_request_header(request, "x-amz-date", stamp);
-	if (auth->session_token)
-		http_request_header(request, "x-amz-security-token", auth->session_token);
-	http_request_header(request, "Authorization",
-						psprintf("AWS4-HMAC-SHA256 Credential=%s/%s, SignedHeaders=%s, Signature=%s",
-								 auth->access_key, scope, names, hex_of(key)));
 }
 
 List *

@@ -5,7 +5,6 @@
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "commands/explain.h"
 #include "core/compat.h"
 #include "executor/executor.h"
@@ -61,7 +60,7 @@ scan_plan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid,
 		  ForeignPath *best_path, List *tlist, List *scan_clauses, Plan *outer_plan)
 {
 	return make_foreignscan(tlist, extract_actual_clauses(scan_clauses, false), baserel->relid, NIL,
-							list_make1(rest_scan_needed(baserel, foreigntableid)), NIL, NIL, outer_plan);
+							list_make1(rest_scan_needed(baserel, foreigntableid, NIL)), NIL, NIL, outer_plan);
 }
 
 static void

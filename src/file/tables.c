@@ -31,6 +31,7 @@ typedef struct FileColumn
 	const char *name;
 	char	   *type;			/* as SQL has it */
 	char	   *path;			/* NULL: none */
+	char	   *optional;
 } FileColumn;
 
 static void one_table(const char *target, Oid server, const char *name, Jsonb *object);
@@ -146,6 +147,7 @@ add_columns(const char *name, JsonbContainer *members, List *columns)
 
 			described.type = template_member_text(more, "type");
 			column->path = template_member_text(more, "path");
+			column->optional = template_member_text(more, "optional");
 		}
 		if (described.type == NULL)
 			ereport(ERROR,
@@ -196,7 +198,10 @@ read_columns(const char *name, Jsonb *object)
 static char *
 path_clause(const FileColumn *column)
 {
-	return column->path ? psprintf(" OPTIONS (path %s)", quote_literal_cstr(column->path)) : "";
+	char	   *path = column->path ? psprintf("path %s", quote_literal_cstr(column->path)) : "";
+	char	   *optional = column->optional ? psprintf("optional %s", quote_literal_cstr(column->optional)) : "";
+
+	return *path || *optional ? psprintf(" OPTIONS (%s%s%s)", path, *path && *optional ? ", " : "", optional) : "";
 }
 
 static char *

@@ -1,6 +1,7 @@
 /*
  * expect.c
- *	  How much a run has before it, for who looks at its progress.
+ *	  How much a run has before it: for who looks at its progress, and for how
+ *	  a merge finds what is there.
  *
  * A run that reads all is expected to read what the one before has read.  Else
  * the planner says: by what ANALYZE has counted, or by the size of the table.
@@ -24,12 +25,15 @@
 #include "utils/plancache.h"
 #include "utils/syscache.h"
 
+#define MANY	10000.0			/* rows that are scanned sooner than a run is planned otherwise */
+#define FEW		4			/* as many times more are there */
+
 static int64 read_last_time(const Sync *sync);
 static double planned_rows(const char *statement);
 static bool is_guessed(Oid relation);
 
 int64
-load_expected(const Sync *sync, bool full, int64 read)
+load_expected(const Sync *sync, bool full)
 {
 	IdentityScope scope;
 	Oid			types[3] = {INT8OID, TEXTOID, BOOLOID};
@@ -39,13 +43,38 @@ load_expected(const Sync *sync, bool full, int64 read)
 	double		rows;
 
 	if (expected > 0)
-		return read + expected;
+		return expected;
 	values[1] = CStringGetTextDatum(sync_query_needed(sync));
 	statement = own_text("SELECT activate._expect_sql($1, $2, $3)", 3, types, values);
 	sync_enter_owner(sync, &scope);
 	rows = planned_rows(statement);
 	sync_leave_owner(sync, &scope);
-	return rows < 0 || rows > PG_INT64_MAX / 2 ? -1 : read + (int64) rows;
+	return rows < 0 || rows > PG_INT64_MAX / 2 ? -1 : (int64) rows;
+}
+
+static double
+rows_there(const Sync *sync)
+{
+	HeapTuple	tuple;
+	double		rows;
+
+	if (sync->kind != SYNC_TO_LOCAL || !HeapTupleIsValid(tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(sync->target_rel))))
+		return -1;
+	rows = ((Form_pg_class) GETSTRUCT(tuple))->reltuples;
+	ReleaseSysCache(tuple);
+	return rows;
+}
+
+bool
+load_into_many(const Sync *sync)
+{
+	return rows_there(sync) >= MANY;
+}
+
+bool
+load_are_few(const Sync *sync, int64 rows)
+{
+	return rows >= 0 && load_into_many(sync) && rows * FEW <= rows_there(sync);
 }
 
 /* 0: there was none, or it says nothing of the next. */

@@ -30,7 +30,9 @@
 #include "load/copy.h"
 #include "load/first.h"
 #include "load/load.h"
+#include "load/worker.h"
 #include "optimizer/optimizer.h"
+#include "quality/quality.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -65,6 +67,7 @@ static void tell_progress(int64 rows);
 /* What was there before the load began, for tell_progress(). */
 static int64 read_before;
 static int64 written_before;
+static int64 rows_so_far;
 
 bool
 load_first(const Sync *sync, bool full, const RunChunk *chunk, RunCounts *counts)
@@ -78,7 +81,8 @@ load_first(const Sync *sync, bool full, const RunChunk *chunk, RunCounts *counts
 	load.bulk.rel = try_table_open(sync->target_rel, RowExclusiveLock);
 	if (load.bulk.rel == NULL)
 		return false;
-	if (is_fit(&load.bulk, sync) && ((chunk && chunk->ahead && has_begun(sync)) || is_empty(load.bulk.rel)))
+	if (is_fit(&load.bulk, sync) &&
+		((chunk && (chunk->beside || (chunk->ahead && has_begun(sync)))) || is_empty(load.bulk.rel)))
 	{
 		tried = true;
 		refuse_unpublishable(load.bulk.rel, sync);
@@ -86,6 +90,7 @@ load_first(const Sync *sync, bool full, const RunChunk *chunk, RunCounts *counts
 		load.bulk.progress = tell_progress;
 		read_before = counts->read;
 		written_before = counts->inserted + counts->updated + counts->deleted;
+		rows_so_far = 0;
 		progress_update("loading", read_before, written_before);
 		error = attempt(load_all, &load);
 	}
@@ -140,6 +145,31 @@ load_by_chunks(const Sync *sync)
 	return possible;
 }
 
+/*
+ * Of rows of different keys none waits for another only if no other index or
+ * constraint compares them: who waits for the others to commit must not be
+ * waited for.
+ */
+bool
+load_in_parallel(const Sync *sync)
+{
+	Relation	rel = try_table_open(sync->target_rel, RowExclusiveLock);
+	int			unique = 0;
+	ListCell   *cell;
+
+	if (rel == NULL)
+		return false;
+	foreach(cell, RelationGetIndexList(rel))
+	{
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+
+		unique += index->rd_index->indisunique || index->rd_index->indisexclusion;
+		index_close(index, AccessShareLock);
+	}
+	table_close(rel, NoLock);
+	return unique == 1;
+}
+
 /* Are rows that are new to it written to this table as COPY does? */
 static bool
 is_fit(Bulk *bulk, const Sync *sync)
@@ -172,6 +202,7 @@ is_possible(const Sync *sync, bool full)
 	Oid			type = INT8OID;
 	Datum		id = Int64GetDatum(sync->id);
 	Query	   *tree = sync_tree(sync);
+	bool		judged;
 
 	if (!activate_first_load || sync->kind != SYNC_TO_LOCAL || sync->nkeys == 0 || tree == NULL ||
 		sync->mode == SYNC_UPDATE || sync->mode == SYNC_APPEND || sync_option_bool(sync, "history", false))
@@ -182,7 +213,8 @@ is_possible(const Sync *sync, bool full)
 	if (sync->capture == CAPTURE_CURSOR && !full &&
 		own_int64("SELECT count(*) FROM activate._watermark w WHERE w.sync = $1 AND w.value IS NOT NULL", 1, &type, &id) > 0)
 		return false;
-	return !contain_volatile_functions((Node *) tree);
+	(void) quality_query_needed(sync, &judged);
+	return !judged && !contain_volatile_functions((Node *) tree);
 }
 
 /* Does an INSERT of its rows do nothing but insert them, and would nothing else happen or be refused? */
@@ -372,5 +404,14 @@ text_of(Oid type, Datum value)
 static void
 tell_progress(int64 rows)
 {
-	progress_update(NULL, read_before + rows, written_before + rows);
+	int64		others = load_worker_rows(rows);
+
+	rows_so_far = rows;
+	progress_update(NULL, read_before + rows + others, written_before + rows + others);
+}
+
+void
+load_tell_progress(void)
+{
+	tell_progress(rows_so_far);
 }

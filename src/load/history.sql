@@ -13,14 +13,14 @@ END;
 COMMENT ON FUNCTION activate._keeps_history(activate.sync) IS 'private: does a sync to a table keep versions';
 REVOKE ALL ON FUNCTION activate._keeps_history(activate.sync) FROM PUBLIC;
 
-CREATE FUNCTION activate._history_moment(sync activate.sync) RETURNS text
+CREATE FUNCTION activate._history_moment() RETURNS text
 LANGUAGE sql STABLE
 BEGIN ATOMIC
 	SELECT format('timestamptz ''%s+00''', to_char((clock_timestamp()
 			+ coalesce(current_setting('activate.clock_offset', true), '0')::interval) AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US'));
 END;
-COMMENT ON FUNCTION activate._history_moment(activate.sync) IS 'private: the moment of a run as a literal';
-REVOKE ALL ON FUNCTION activate._history_moment(activate.sync) FROM PUBLIC;
+COMMENT ON FUNCTION activate._history_moment() IS 'private: the moment of a run as a literal';
+REVOKE ALL ON FUNCTION activate._history_moment() FROM PUBLIC;
 
 CREATE FUNCTION activate._history_close(target text, moment text) RETURNS text
 LANGUAGE sql IMMUTABLE

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include "capture/capture.h"
 #include "catalog/pg_type.h"
 #include "catalog/progress.h"
 #include "core/clock.h"
@@ -21,7 +22,10 @@
 #include "load/expect.h"
 #include "load/first.h"
 #include "load/load.h"
+#include "load/narrow.h"
+#include "load/worker.h"
 #include "outbox/outbox.h"
+#include "quality/quality.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -55,6 +59,8 @@ typedef struct Batch
 	Datum		keys[BATCH_ROWS];
 	Datum		codes[BATCH_ROWS];
 	Datum		counts[BATCH_ROWS];
+	int			nmended;
+	Datum		mended[BATCH_ROWS];
 	int			nback;
 	Datum		back[BATCH_ROWS];
 	int			nmarks;
@@ -63,9 +69,10 @@ typedef struct Batch
 
 static void load_ahead(const Sync *sync, const RunChunk *chunk, RunCounts *counts);
 static Claim claim_queued(const Sync *sync, bool everything);
+static void apply(const Sync *sync, int64 run, const Claim *claim, RunCounts *counts);
 static void compare(const Sync *sync, int64 run, bool full, bool truncated, const RunChunk *chunk, RunCounts *counts);
-static void execute(const Sync *sync, int64 run, const char *statement, const Claim *claim, RunCounts *counts);
-static char *statement_text(const Sync *sync, bool full, bool queued, bool truncated, const RunChunk *chunk);
+static void execute(const Sync *sync, int64 run, const char *statement, const Narrow *queued, RunCounts *counts);
+static char *statement_text(const Sync *sync, bool full, const Narrow *queued, bool truncated, const RunChunk *chunk, bool few);
 static void read_counts(const Sync *sync, HeapTuple tuple, TupleDesc desc, RunCounts *counts);
 static void collect_row(Batch *batch, HeapTuple tuple, TupleDesc desc, RunCounts *counts);
 static void write_batch(Batch *batch);
@@ -75,6 +82,7 @@ void
 load_init(void)
 {
 	copy_init();
+	load_worker_init();
 }
 
 void
@@ -93,7 +101,7 @@ load_run(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCount
 	{
 		claim = claim_queued(sync, full);
 		if ((sync->mode == SYNC_APPEND || sync->capture == CAPTURE_CURSOR) && !claim.none)
-			execute(sync, run, statement_text(sync, false, true, false, NULL), &claim, counts);
+			apply(sync, run, &claim, counts);
 	} while (claim.more);
 	compare(sync, run, full, claim.truncated, chunk, counts);
 }
@@ -101,13 +109,17 @@ load_run(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCount
 void
 load_queued(const Sync *sync, int64 run, RunCounts *counts)
 {
+	bool		by_key = capture_by_key(sync, NULL);
 	Claim		claim;
 
 	do
 	{
 		claim = claim_queued(sync, false);
+		/* the keys do not say what has changed */
+		if (!claim.none && !by_key)
+			claim.whole = true;
 		if (!claim.none && (sync->mode == SYNC_APPEND || !claim.whole))
-			execute(sync, run, statement_text(sync, false, true, false, NULL), &claim, counts);
+			apply(sync, run, &claim, counts);
 		if (claim.whole)
 			compare(sync, run, false, claim.truncated, NULL, counts);
 	} while (claim.more);
@@ -132,13 +144,16 @@ compare(const Sync *sync, int64 run, bool full, bool truncated, const RunChunk *
 {
 	Oid			type = INT8OID;
 	Datum		id = Int64GetDatum(sync->id);
+	int64		expected = -1;
 
 	/* what an earlier comparison found wrong with the source is found again, or mended */
 	(void) own_value("SELECT activate._plan_begin($1)", 1, &type, &id, NULL, NULL);
+	if (progress_is_shown() || load_into_many(sync))
+		expected = load_expected(sync, full);
 	if (progress_is_shown())
-		progress_expect(load_expected(sync, full, counts->read));
+		progress_expect(expected < 0 ? -1 : counts->read + expected);
 	if (!load_first(sync, full, chunk, counts))
-		execute(sync, run, statement_text(sync, full, false, truncated, chunk), NULL, counts);
+		execute(sync, run, statement_text(sync, full, NULL, truncated, chunk, load_are_few(sync, expected)), NULL, counts);
 	/* of the whole run, that is known with its last chunk */
 	if (chunk == NULL || chunk->last)
 		refuse_useless_source(sync, counts);
@@ -177,14 +192,21 @@ claim_queued(const Sync *sync, bool everything)
 	return claim;
 }
 
-/* claim NULL: the whole source. */
 static void
-execute(const Sync *sync, int64 run, const char *statement, const Claim *claim, RunCounts *counts)
+apply(const Sync *sync, int64 run, const Claim *claim, RunCounts *counts)
+{
+	Narrow	   *queued = narrow_prepare(sync, claim->entries);
+
+	execute(sync, run, statement_text(sync, false, queued, false, NULL, false), queued, counts);
+}
+
+/* queued NULL: the whole source. */
+static void
+execute(const Sync *sync, int64 run, const char *statement, const Narrow *queued, RunCounts *counts)
 {
 	IdentityScope scope;
 	MemoryContext rows = AllocSetContextCreate(CurrentMemoryContext, "activate load", ALLOCSET_DEFAULT_SIZES);
 	Batch	   *batch = palloc0(sizeof(Batch));
-	Oid			type = JSONBARRAYOID;
 	SPIPlanPtr	plan;
 	Portal		portal;
 	bool		first = true;
@@ -195,10 +217,10 @@ execute(const Sync *sync, int64 run, const char *statement, const Claim *claim, 
 	SPI_connect();
 	progress_update("loading", counts->read, counts->inserted + counts->updated + counts->deleted);
 	/* planned for these entries: how many there are decides how to look them up */
-	plan = SPI_prepare_cursor(statement, claim ? 1 : 0, &type, CURSOR_OPT_CUSTOM_PLAN);
+	plan = SPI_prepare_cursor(statement, queued ? queued->n : 0, queued ? queued->types : NULL, CURSOR_OPT_CUSTOM_PLAN);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare the load of sync \"%s\": %s", sync->name, SPI_result_code_string(SPI_result));
-	portal = SPI_cursor_open(NULL, plan, claim ? unconstify(Datum *, &claim->entries) : NULL, NULL, false);
+	portal = SPI_cursor_open(NULL, plan, queued ? queued->values : NULL, NULL, false);
 	copy_arm(statement);
 	for (;;)
 	{
@@ -228,7 +250,7 @@ execute(const Sync *sync, int64 run, const char *statement, const Claim *claim, 
 	SPI_finish();
 	sync_leave_owner(sync, &scope);
 	MemoryContextDelete(rows);
-	if (claim && batch->held > 0)
+	if (queued && batch->held > 0)
 		ereport(LOG,
 				(errmsg("activate: sync \"%s\" holds " INT64_FORMAT " deletes: more than it may delete at once",
 						sync->name, batch->held),
@@ -236,19 +258,23 @@ execute(const Sync *sync, int64 run, const char *statement, const Claim *claim, 
 }
 
 static char *
-statement_text(const Sync *sync, bool full, bool queued, bool truncated, const RunChunk *chunk)
+statement_text(const Sync *sync, bool full, const Narrow *queued, bool truncated, const RunChunk *chunk, bool few)
 {
-	Oid			types[6] = {INT8OID, TEXTOID, BOOLOID, BOOLOID, BOOLOID, TEXTOID};
-	Datum		values[6];
+	Oid			types[9] = {INT8OID, TEXTOID, BOOLOID, BOOLOID, BOOLOID, TEXTOID, TEXTOID, BOOLOID, BOOLOID};
+	Datum		values[9];
+	bool		judged;
 
 	values[0] = Int64GetDatum(sync->id);
-	values[1] = CStringGetTextDatum(sync_query_needed(sync));
+	values[1] = CStringGetTextDatum(quality_query_needed(sync, &judged));
 	values[2] = BoolGetDatum(full);
-	values[3] = BoolGetDatum(queued);
+	values[3] = BoolGetDatum(queued != NULL);
 	values[4] = BoolGetDatum(truncated && !full);
 	/* no argument is NULL */
 	values[5] = CStringGetTextDatum(chunk ? chunk->condition : "");
-	return own_text("SELECT activate._load_sql($1, $2, $3, $4, $5, nullif($6, ''))", 6, types, values);
+	values[6] = CStringGetTextDatum(queued && queued->condition ? queued->condition : "");
+	values[7] = BoolGetDatum(judged);
+	values[8] = BoolGetDatum(few);
+	return own_text("SELECT activate._load_sql($1, $2, $3, $4, $5, nullif($6, ''), nullif($7, ''), $8, $9)", 9, types, values);
 }
 
 static void
@@ -290,6 +316,11 @@ collect_row(Batch *batch, HeapTuple tuple, TupleDesc desc, RunCounts *counts)
 		(void) own_value("SELECT activate._load_swept($1, $2)", 2, types, values, NULL, NULL);
 		return;
 	}
+	if (strcmp(what, "mended") == 0)
+	{
+		batch->mended[batch->nmended++] = SPI_getbinval(tuple, desc, COL_KEY, &isnull);
+		return;
+	}
 	if (strcmp(what, "back") == 0)
 	{
 		batch->back[batch->nback++] = SPI_getbinval(tuple, desc, COL_KEY, &isnull);
@@ -305,6 +336,8 @@ collect_row(Batch *batch, HeapTuple tuple, TupleDesc desc, RunCounts *counts)
 	batch->counts[batch->nkeys] = Int64GetDatum(1);
 	batch->keys[batch->nkeys++] = SPI_getbinval(tuple, desc, COL_KEY, &isnull);
 	counts->rejected++;
+	if (strcmp(what, "null_key") != 0 && strcmp(what, "duplicate_key") != 0)
+		counts->quarantined++;
 }
 
 static Datum
@@ -329,6 +362,11 @@ write_batch(Batch *batch)
 													sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 		(void) own_value("SELECT activate._plan_reject($1, $2, $3, $4)", 4, types, values, NULL, NULL);
 	}
+	if (batch->nmended > 0)
+	{
+		values[1] = PointerGetDatum(construct_array(batch->mended, batch->nmended, JSONBOID, -1, false, TYPALIGN_INT));
+		(void) own_value("SELECT activate._plan_forgive($1, $2)", 2, types, values, NULL, NULL);
+	}
 	if (batch->nback > 0)
 	{
 		values[1] = PointerGetDatum(construct_array(batch->back, batch->nback, JSONBOID, -1, false, TYPALIGN_INT));
@@ -340,13 +378,13 @@ write_batch(Batch *batch)
 		values[1] = values[2] = text_array(batch->marks, batch->nmarks);
 		(void) own_value("SELECT activate._plan_marks($1, $2, $3)", 3, mark_types, values, NULL, NULL);
 	}
-	batch->nkeys = batch->nback = batch->nmarks = 0;
+	batch->nkeys = batch->nmended = batch->nback = batch->nmarks = 0;
 }
 
 static void
 refuse_useless_source(const Sync *sync, const RunCounts *counts)
 {
-	if (counts->read > 0 && counts->rejected == counts->read)
+	if (counts->read > 0 && counts->rejected == counts->read && counts->quarantined == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVATE_NO_USABLE_ROW),
 				 errmsg("no row of the source of sync \"%s\" has a usable key", sync->name),

@@ -23,6 +23,12 @@ extern void load_run(const Sync *sync, int64 run, bool full, const RunChunk *chu
  */
 extern bool load_by_chunks(const Sync *sync);
 
+/* May other processes write chunks of it at the same time?  Of one that load_by_chunks() is true for. */
+extern bool load_in_parallel(const Sync *sync);
+
+/* What is loaded so far, and what the load workers have, for who looks. */
+extern void load_tell_progress(void);
+
 /* Applies what a trigger has queued for a sync to a table, and removes it from the queue. */
 extern void load_queued(const Sync *sync, int64 run, RunCounts *counts);
 

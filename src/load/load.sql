@@ -6,10 +6,12 @@
 --
 -- "queued": not the whole source, but what a trigger has queued, which is
 -- parameter $1, a jsonb array: keys, or in append mode the rows themselves.
+-- $2.. are the keys' columns once more, with their types, where "narrow" asks.
 --
 -- It is put together by the extension and executed as the sync's owner.  Its
 -- rows: first "counts", then what C has to write on the owner's behalf:
 -- "null_key" and "duplicate_key" (rejections), "held" (deletes over the limit),
+-- what an expectation says of a row (rejections), "mended" (none any more),
 -- "back" (deletes held before, of rows that are there again) and "seen" (marks
 -- of events).
 -- Columns: what, key, mark, read, inserted, updated, deleted, held.
@@ -35,6 +37,25 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION activate._relation_name(regclass) IS 'private: the name with its schema, always';
 REVOKE ALL ON FUNCTION activate._relation_name(regclass) FROM PUBLIC;
+
+-- Executed as owners of syncs, so PUBLIC may; it looks at nothing but its arguments.
+CREATE FUNCTION activate._differs(VARIADIC "any") RETURNS boolean
+LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'activate_differs';
+COMMENT ON FUNCTION activate._differs("any") IS
+	'private: is one of the first, third ... of these values not to the bit the one that follows it';
+
+-- Functions take a hundred arguments at most.
+CREATE FUNCTION activate._load_differs(sync activate.sync) RETURNS text
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT format('(%s)', string_agg(c.call, ' OR ' ORDER BY c.call))
+	  FROM (SELECT format('activate._differs(%s)', string_agg(concat_ws(', ',
+				activate._columns_list('t.', sync.columns[i:i], sync.column_types[i:i]),
+				regexp_replace(activate._columns_list('g.v', sync.columns[i:i], sync.column_types[i:i]), '^g\.v1', 'g.v' || i)), ', ' ORDER BY i)) AS call
+			  FROM generate_subscripts(sync.columns, 1) i GROUP BY (i - 1) / 50) c;
+END;
+COMMENT ON FUNCTION activate._load_differs(activate.sync) IS 'private: a condition on a row t of the target and g of the source';
+REVOKE ALL ON FUNCTION activate._load_differs(activate.sync) FROM PUBLIC;
 
 -- A unique index of exactly these columns lets INSERT meet a concurrent one.
 CREATE FUNCTION activate._has_unique(relation regclass, key text[]) RETURNS boolean
@@ -95,7 +116,7 @@ COMMENT ON FUNCTION activate._load_verdict(activate.sync, text, boolean) IS 'pri
 REVOKE ALL ON FUNCTION activate._load_verdict(activate.sync, text, boolean) FROM PUBLIC;
 
 -- Rows with a key: UPDATE what differs, INSERT what is missing, DELETE what is gone.
-CREATE FUNCTION activate._load_keyed(sync activate.sync, query text, everything boolean, queued boolean, since text, newest text)
+CREATE FUNCTION activate._load_keyed(sync activate.sync, query text, everything boolean, queued boolean, since text, newest text, narrow text)
 RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, activate, pg_temp
@@ -108,21 +129,27 @@ DECLARE
 	near text := '';	-- AND t."id" = ANY (...): what another server can look up
 	gone text;			-- of a row t of the target: it is to be deleted
 	sets text;
-	differs text := format('ROW(%s)::record OPERATOR(pg_catalog.*<>) ROW(%s)::record',
-		activate._columns_list('t.', sync.columns, sync.column_types),
-		activate._columns_list('g.v', sync.columns, sync.column_types));
+	differs text := activate._load_differs(sync);
 	conflict text := '';
 	deletes boolean := sync.mode IN ('mirror', 'replace');
 	unlimited boolean := everything OR sync.mode <> 'mirror';
 	-- versions: what differs is closed and written anew, what is gone is closed (history.sql)
 	history boolean := activate._keeps_history(sync);
-	moment text := activate._history_moment(sync);
+	moment text := activate._history_moment();
 	-- deletes that wait for a yes, where there is a queue for them to wait in
 	holds boolean := sync.capture = 'trigger' AND NOT unlimited;
 	-- a mirror by cursor: rows that say they are gone, and now and then the keys of all that are there (sweep.sql)
 	marked boolean := sync.capture = 'cursor' AND sync.mode = 'mirror' AND sync.options ? 'deleted';
 	sweeps boolean := sync.capture = 'cursor' AND sync.options ? 'sweep:now';
 	alive text := CASE WHEN marked THEN ' AND NOT q.d' ELSE '' END;
+	-- nothing goes: the target is looked at once, for what differs and what is missing
+	once boolean := NOT deletes AND NOT history;
+	-- against so many of the target that these are looked up, in the order of its index
+	few boolean := sync.options ? 'few:now' AND activate._has_unique(sync.target_rel, sync.target_key);
+	-- rows that an expectation keeps back
+	judged boolean := sync.options ? 'judged:now';
+	fine text := CASE WHEN judged THEN ' AND q.flaw IS NULL' ELSE '' END;
+	twice text;			-- of a row q: there is another one with its key
 	parts text[] := '{}';
 BEGIN
 	SELECT string_agg('v' || p, ', ' ORDER BY i), string_agg(format('q.v%s IS NULL', p), ' OR ' ORDER BY i),
@@ -139,14 +166,30 @@ BEGIN
 
 	IF queued THEN
 		parts := parts || format('keys AS MATERIALIZED (%s)', activate._load_keys(sync, 'u.key', 'unnest($1) u(key)'));
-		query := format('SELECT q.* FROM (%s) q WHERE EXISTS (SELECT FROM keys k WHERE %s)', query,
-			(SELECT string_agg(format('q.k%s = k.k%s', i, i), ' AND ') FROM generate_subscripts(sync.key_columns, 1) i));
+		-- "narrow" of one column says it all
+		query := format('SELECT q.* FROM (%s) q WHERE %s', query, concat_ws(' AND ', narrow,
+			(SELECT format('EXISTS (SELECT FROM keys k WHERE %s)', string_agg(format('q.k%s = k.k%s', i, i), ' AND '))
+			   FROM generate_subscripts(sync.key_columns, 1) i HAVING narrow IS NULL OR count(*) > 1)));
 	END IF;
-	parts := parts || ARRAY[
-		format('raw AS MATERIALIZED (SELECT q.*, count(*)%s OVER (PARTITION BY %s) AS copies, %s AS null_key FROM (%s) q WHERE %s)',
-			CASE WHEN marked THEN ' FILTER (WHERE NOT q.d)' ELSE '' END, regexp_replace(vkey, 'v', 'q.v', 'g'), null_key, query,
-			concat_ws(' AND ', since, 'activate._count_row()')),
-		format('good AS (SELECT * FROM raw q WHERE copies = 1 AND NOT null_key%s)', alive)];
+	IF once THEN
+		twice := format('EXISTS (SELECT FROM twice x WHERE %s)',
+			(SELECT string_agg(format('q.v%s = x.v%s', p, p), ' AND ') FROM unnest(sync.target_key) k, array_position(sync.columns, k) p));
+		parts := parts || ARRAY[
+			format('raw AS MATERIALIZED (SELECT q.*, %s AS null_key FROM (%s) q WHERE %s)', null_key, query,
+				concat_ws(' AND ', since, 'activate._count_row()')),
+			format('twice AS MATERIALIZED (SELECT %s FROM raw q WHERE NOT q.null_key GROUP BY %1$s HAVING count(*) > 1)', vkey),
+			format('good AS MATERIALIZED (SELECT g.*, t.%I IS NOT NULL AS there
+					FROM (SELECT %s* FROM raw q WHERE NOT q.null_key AND NOT %s%s) g LEFT JOIN %s t ON %s%s
+					WHERE t.%1$I IS NULL OR %8$s)',
+				sync.target_key[1], CASE WHEN few THEN format('DISTINCT ON (%s) ', vkey) END, twice, fine, target, replace(t_is_x, 'x.', 'g.'), near, differs)];
+	ELSE
+		twice := 'q.copies > 1';
+		parts := parts || ARRAY[
+			format('raw AS MATERIALIZED (SELECT q.*, count(*)%s OVER (PARTITION BY %s) AS copies, %s AS null_key FROM (%s) q WHERE %s)',
+				CASE WHEN marked THEN ' FILTER (WHERE NOT q.d)' ELSE '' END, regexp_replace(vkey, 'v', 'q.v', 'g'), null_key, query,
+				concat_ws(' AND ', since, 'activate._count_row()')),
+			format('good AS (SELECT * FROM raw q WHERE copies = 1 AND NOT null_key%s%s)', alive, fine)];
+	END IF;
 	IF deletes THEN
 		IF sweeps THEN
 			parts := parts || activate._sweep_present(sync, query, alive);
@@ -176,9 +219,9 @@ BEGIN
 		ELSE 'del AS (SELECT WHERE false)' END;
 	IF sync.mode <> 'insert' AND sets IS NOT NULL THEN
 		parts := parts || format('upd AS (%s FROM good g WHERE (SELECT held IS NOT NULL FROM verdict)
-				AND (SELECT count(*) >= 0 FROM del) AND %s AND %s%s RETURNING %s)', CASE WHEN history
+				AND (SELECT count(*) >= 0 FROM del)%s AND %s AND %s%s RETURNING %s)', CASE WHEN history
 			THEN activate._history_close(target, moment) ELSE format('UPDATE %s AS t SET %s', target, sets) END,
-			replace(t_is_x, 'x.', 'g.'), differs, near, CASE WHEN history THEN 'g.*, t.valid_to' ELSE '1' END);
+			CASE WHEN once THEN ' AND g.there' ELSE '' END, replace(t_is_x, 'x.', 'g.'), differs, near, CASE WHEN history THEN 'g.*, t.valid_to' ELSE '1' END);
 		IF history THEN
 			parts := parts || activate._history_again(sync, target);
 		END IF;
@@ -193,26 +236,33 @@ BEGIN
 					FROM unnest(sync.columns) c WHERE c <> ALL (sync.target_key))) END;
 		END IF;
 		parts := parts || format('ins AS (INSERT INTO %s AS t (%s)%s SELECT %s FROM good x WHERE (SELECT held IS NOT NULL FROM verdict)
-				AND (SELECT count(*) >= 0 FROM upd) AND NOT EXISTS (SELECT FROM %s t WHERE %s%s)%s RETURNING 1)',
+				AND (SELECT count(*) >= 0 FROM upd) AND NOT %s%s RETURNING 1)',
 			target, (SELECT string_agg(quote_ident(c), ', ') FROM unnest(sync.columns) c) || CASE WHEN history THEN ', valid_from' ELSE '' END,
 			CASE WHEN sync.kind = 'local' THEN ' OVERRIDING SYSTEM VALUE' END,
 			(SELECT string_agg('x.v' || i, ', ' ORDER BY i) FROM generate_subscripts(sync.columns, 1) i)
-				|| CASE WHEN history THEN activate._history_begin(target, t_is_x, moment) ELSE '' END, target, t_is_x, near, conflict);
+				|| CASE WHEN history THEN activate._history_begin(target, t_is_x, moment) ELSE '' END,
+			CASE WHEN once THEN 'x.there' ELSE format('EXISTS (SELECT FROM %s t WHERE %s%s)', target, t_is_x, near) END, conflict);
 	ELSE
 		parts := parts || 'ins AS (SELECT WHERE false)'::text;
 	END IF;
 
 	RETURN format('WITH %s SELECT ''counts'', NULL::jsonb, %s::text, (SELECT count(*) FROM raw), (SELECT count(*) FROM ins),
 			(SELECT count(*) FROM upd), (SELECT count(*) FROM del), (SELECT held FROM verdict)%s
-		UNION ALL SELECT CASE WHEN q.null_key THEN ''null_key'' ELSE ''duplicate_key'' END, to_jsonb(k.*), NULL, 0, 0, 0, 0, false
-		  FROM raw q, LATERAL (SELECT %s) k WHERE (q.null_key OR q.copies > 1)%s',
+		UNION ALL SELECT CASE %s, to_jsonb(k.*), NULL, 0, 0, 0, 0, false
+		  FROM raw q, LATERAL (SELECT %s) k WHERE (q.null_key OR %s)%s',
 		-- what is held must be read again
 		array_to_string(parts, ', '), CASE WHEN sync.capture = 'cursor' AND deletes
 			THEN format('(SELECT CASE WHEN NOT v.held THEN %s END FROM verdict v)', newest) ELSE newest END,
 		-- a run that leaves held deletes behind is held, too
 		CASE WHEN holds AND NOT queued THEN format(' OR EXISTS (SELECT FROM held t WHERE NOT EXISTS (SELECT FROM raw x WHERE %s))',
 			(SELECT string_agg(format('t.v%s = x.v%s', p, p), ' AND ') FROM unnest(sync.target_key) k, array_position(sync.columns, k) p)) END,
-		activate._select_list('k', sync.key_columns), alive)
+		-- a key that does not fit is none in the target
+		CASE WHEN judged THEN format('WHEN q.null_key THEN CASE WHEN q.flaw LIKE ''column %%'' THEN q.flaw ELSE ''null_key'' END WHEN %s THEN ''duplicate_key'' ELSE q.flaw END', twice)
+			ELSE 'WHEN q.null_key THEN ''null_key'' ELSE ''duplicate_key'' END' END,
+		activate._select_list('k', sync.key_columns), CASE WHEN judged THEN twice || ' OR q.flaw IS NOT NULL' ELSE twice END, alive)
+		|| CASE WHEN sync.options ? 'mended:now' THEN format(' UNION ALL SELECT ''mended'', to_jsonb(k.*), NULL, 0, 0, 0, 0, false
+		  FROM raw q, LATERAL (SELECT %s) k WHERE EXISTS (SELECT FROM activate.rejection r WHERE r.sync = %s AND r.code IN (''expectation'', ''former_type'') AND r.key = to_jsonb(k.*))%s',
+			activate._select_list('k', sync.key_columns), sync.id, fine) ELSE '' END
 		|| CASE WHEN sweeps THEN ' UNION ALL SELECT ''swept'', NULL, NULL, 0, 0, 0, 0, false FROM verdict v WHERE NOT v.held' ELSE '' END
 		|| CASE WHEN holds THEN format(' UNION ALL SELECT ''held'', to_jsonb(k.*), NULL, 0, 0, 0, 0, false
 		  FROM lost q, LATERAL (SELECT %s) k WHERE (SELECT held FROM verdict) AND NOT (%s)
@@ -224,8 +274,8 @@ BEGIN
 			(SELECT string_agg(format('q.v%s = x.v%s', p, p), ' AND ') FROM unnest(sync.target_key) k, array_position(sync.columns, k) p)) ELSE '' END;
 END
 $$;
-COMMENT ON FUNCTION activate._load_keyed(activate.sync, text, boolean, boolean, text, text) IS 'private: the statement of a load by key';
-REVOKE ALL ON FUNCTION activate._load_keyed(activate.sync, text, boolean, boolean, text, text) FROM PUBLIC;
+COMMENT ON FUNCTION activate._load_keyed(activate.sync, text, boolean, boolean, text, text, text) IS 'private: the statement of a load by key';
+REVOKE ALL ON FUNCTION activate._load_keyed(activate.sync, text, boolean, boolean, text, text, text) FROM PUBLIC;
 
 -- Rows without a key are told apart by their whole content and how often it occurs.
 CREATE FUNCTION activate._load_keyless(sync activate.sync, query text, everything boolean, queued boolean, since text, newest text)
@@ -242,6 +292,7 @@ DECLARE
 	identity text := image;
 	there text := format('SELECT %s AS image FROM %s t', kept, target);
 	missing text;
+	judged boolean := sync.options ? 'judged:now' AND NOT queued;
 	parts text[];
 BEGIN
 	IF cursor AND sync.mode = 'append' THEN
@@ -267,13 +318,17 @@ BEGIN
 			activate._load_rows(sync, 'o.body', 'activate._outbox o'), sync.id);
 	END IF;
 
-	parts := ARRAY[
+	IF judged THEN
+		parts := ARRAY[format('all_rows AS MATERIALIZED (SELECT q.* FROM (%s) q WHERE %s)', query, concat_ws(' AND ', since, 'activate._count_row()'))];
+		query := 'SELECT q.* FROM all_rows q WHERE q.flaw IS NULL';
+	END IF;
+	parts := parts || ARRAY[
 		CASE WHEN missing = 'true' AND NOT cursor
 			-- each row is an event: there is nothing to tell apart
-			THEN format('raw AS MATERIALIZED (SELECT q.* FROM (%s) q WHERE activate._count_row())', query)
+			THEN format('raw AS MATERIALIZED (SELECT q.* FROM (%s) q WHERE %s)', query, CASE WHEN judged THEN 'true' ELSE 'activate._count_row()' END)
 			ELSE format('raw AS MATERIALIZED (SELECT q.*, row_number() OVER (PARTITION BY q.image) AS copy
 				FROM (SELECT q.*, %s AS image FROM (%s) q WHERE %s) q)', identity, query,
-				concat_ws(' AND ', since, 'activate._count_row()')) END,
+				CASE WHEN judged THEN 'true' ELSE concat_ws(' AND ', since, 'activate._count_row()') END) END,
 		format('here AS MATERIALIZED (SELECT t.image, count(*) AS copies FROM (%s) t GROUP BY 1)', there)];
 	IF replace THEN
 		parts := parts || format('del AS (DELETE FROM %s AS t USING (SELECT u.tableoid, u.ctid, u.image, row_number() OVER (PARTITION BY u.image) AS copy
@@ -289,8 +344,14 @@ BEGIN
 			CASE WHEN sync.kind = 'local' THEN ' OVERRIDING SYSTEM VALUE' END,
 			(SELECT string_agg('g.v' || i, ', ' ORDER BY i) FROM generate_subscripts(sync.columns, 1) i), missing);
 
-	RETURN format('WITH %s SELECT ''counts'', NULL::jsonb, %s::text, (SELECT count(*) FROM raw), (SELECT count(*) FROM ins),
-			0::bigint, (SELECT count(*) FROM del), false', array_to_string(parts, ', '), newest)
+	RETURN format('WITH %s SELECT ''counts'', NULL::jsonb, %s::text, (SELECT count(*) FROM %s), (SELECT count(*) FROM ins),
+			0::bigint, (SELECT count(*) FROM del), false', array_to_string(parts, ', '), newest, CASE WHEN judged THEN 'all_rows' ELSE 'raw' END)
+		|| CASE WHEN judged THEN format(' UNION ALL SELECT q.flaw, %s, NULL, 0, 0, 0, 0, false FROM all_rows q%s WHERE q.flaw IS NOT NULL',
+			CASE WHEN sync.key_columns = '{}' THEN '''{}''::jsonb' ELSE 'to_jsonb(k.*)' END,
+			CASE WHEN sync.key_columns <> '{}' THEN format(', LATERAL (SELECT %s) k', activate._select_list('k', sync.key_columns)) ELSE '' END) ELSE '' END
+		|| CASE WHEN sync.options ? 'mended:now' AND sync.key_columns <> '{}' AND NOT queued THEN format(' UNION ALL SELECT ''mended'', to_jsonb(k.*), NULL, 0, 0, 0, 0, false
+		  FROM raw q, LATERAL (SELECT %s) k WHERE EXISTS (SELECT FROM activate.rejection r WHERE r.sync = %s AND r.code IN (''expectation'', ''former_type'') AND r.key = to_jsonb(k.*))',
+			activate._select_list('k', sync.key_columns), sync.id) ELSE '' END
 		|| CASE WHEN cursor AND sync.mode = 'append'
 			THEN ' UNION ALL SELECT ''seen'', NULL, image || copy, 0, 0, 0, 0, false FROM raw WHERE c IS NOT NULL' ELSE '' END;
 END
@@ -298,8 +359,10 @@ $$;
 COMMENT ON FUNCTION activate._load_keyless(activate.sync, text, boolean, boolean, text, text) IS 'private: the statement of a load of rows without a key';
 REVOKE ALL ON FUNCTION activate._load_keyless(activate.sync, text, boolean, boolean, text, text) FROM PUBLIC;
 
--- chunk: see activate._chunk_condition().
-CREATE FUNCTION activate._load_sql(sync bigint, query text, everything boolean, queued boolean, truncated boolean, chunk text) RETURNS text
+-- chunk: see activate._chunk_condition().  narrow: a condition on k1.. of the sync's query that
+-- the queued keys fulfil, in constants, which reach what the query is made of (narrow.c).
+CREATE FUNCTION activate._load_sql(sync bigint, query text, everything boolean, queued boolean, truncated boolean, chunk text, narrow text, judged boolean, few boolean)
+RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -324,15 +387,26 @@ BEGIN
 			declared.options := declared.options || '{"sweep:now": true}';
 		END IF;
 	END IF;
+	IF judged THEN
+		declared.options := declared.options || '{"judged:now": true}';
+	END IF;
+	IF few THEN
+		declared.options := declared.options || '{"few:now": true}';
+	END IF;
+	-- who reads all has forgotten what was wrong with it
+	IF (declared.capture = 'cursor' OR activate._file_ledger(declared.id))
+		AND EXISTS (SELECT FROM activate.rejection r WHERE r.sync = declared.id AND r.code IN ('expectation', 'former_type')) THEN
+		declared.options := declared.options || '{"mended:now": true}';
+	END IF;
 	newest := activate._newest_sql(CASE WHEN NOT queued THEN declared.cursor_type END, watermark);
 	IF declared.mode = 'append' OR declared.key_columns = '{}' THEN
 		RETURN activate._load_keyless(declared, query, everything, queued, since, newest);
 	END IF;
-	RETURN activate._load_keyed(declared, query, everything, queued, since, newest);
+	RETURN activate._load_keyed(declared, query, everything, queued, since, newest, narrow);
 END
 $$;
-COMMENT ON FUNCTION activate._load_sql(bigint, text, boolean, boolean, boolean, text) IS 'private: the statement of a run into a table';
-REVOKE ALL ON FUNCTION activate._load_sql(bigint, text, boolean, boolean, boolean, text) FROM PUBLIC;
+COMMENT ON FUNCTION activate._load_sql(bigint, text, boolean, boolean, boolean, text, text, boolean, boolean) IS 'private: the statement of a run into a table';
+REVOKE ALL ON FUNCTION activate._load_sql(bigint, text, boolean, boolean, boolean, text, text, boolean, boolean) FROM PUBLIC;
 
 CREATE FUNCTION activate._load_back(sync bigint, keys jsonb[]) RETURNS void
 LANGUAGE sql
@@ -357,8 +431,9 @@ REVOKE ALL ON FUNCTION activate._load_marked(bigint, text) FROM PUBLIC;
 -- the statement that follows sees no less.  "entries": keys, or in append mode
 -- rows, of which there may be "more": no more than one array has room for, 16 MB
 -- as they are stored, which is compressed.  "whole": the keys do not say what
--- changed ("truncated": TRUNCATE leaves one without columns), or are so many
--- that it is quicker to look at everything.
+-- changed (TRUNCATE, then "truncated", leaves one without columns, and so does a
+-- watched table of which keys say too little), or are so many that it is quicker
+-- to look at everything.
 CREATE FUNCTION activate._load_claim(sync bigint, everything boolean,
 	OUT entries jsonb[], OUT whole boolean, OUT truncated boolean, OUT more boolean)
 LANGUAGE sql
@@ -379,13 +454,13 @@ BEGIN ATOMIC
 		SELECT t.id, t.op, u.key, t.body, t.held FROM taken t CROSS JOIN LATERAL unnest(t.keys) u(key)
 	), forgiven AS (
 		DELETE FROM activate.rejection r USING gone g
-		 WHERE r.sync = _load_claim.sync AND r.key = g.key AND r.code = 'duplicate_key'
+		 WHERE r.sync = _load_claim.sync AND r.key = g.key AND r.code IN ('duplicate_key', 'expectation', 'former_type')
 	)
 	SELECT CASE WHEN s.mode = 'append'
 			THEN array_agg(g.body ORDER BY g.id) FILTER (WHERE g.body IS NOT NULL)
-			ELSE array_agg(DISTINCT g.key) FILTER (WHERE g.op <> 't' AND b.n <= 1000000) END,
+			ELSE array_agg(DISTINCT g.key) FILTER (WHERE g.op <> 't' AND g.key <> '{}' AND b.n <= 1000000) END,
 		coalesce(bool_or(CASE WHEN s.mode = 'append' THEN g.id IS NOT NULL AND g.body IS NULL
-			ELSE g.op = 't' OR b.n > 1000000 END), false),
+			ELSE g.op = 't' OR g.key = '{}' OR b.n > 1000000 END), false),
 		coalesce(bool_or(s.mode <> 'append' AND g.op = 't'), false),
 		s.mode = 'append' AND coalesce(b.more, false)
 	  FROM activate.sync s CROSS JOIN batch b LEFT JOIN gone g ON NOT g.held

@@ -68,7 +68,7 @@ SELECT s.srvname AS name,
 	SELECT pg_catalog.has_server_privilege(s.oid, 'USAGE') OR pg_catalog.pg_has_role('activate_admin', 'USAGE') AS may_use) mine
  WHERE mine.may_use OR pg_catalog.pg_has_role('pg_monitor', 'USAGE');
 COMMENT ON VIEW activate.stat_target IS
-	'web APIs: up, down (no answer), auth (refused the secret), throttled or paused; requests and failures since the deliverer '
+	'web APIs: up, down (no answer), auth (refused the secret), config (asks for a change of how it is set up), throttled or paused; requests and failures since the deliverer '
 	'started; quota: calls that are left, as the last answer that told it said';
 
 -- One line per sync, and one for each name that activate.schedule knows alone.
@@ -81,15 +81,18 @@ SELECT s.name,
 		WHEN activate._installation() = 'copy' THEN 'copy: waits for activate_adopt()'
 		WHEN NOT current_setting('activate.enabled')::boolean THEN 'disabled'
 		WHEN p.server IS NOT NULL THEN 'target paused'
+		WHEN gate.sync IS NOT NULL THEN 'held' || CASE WHEN activate._may_see(s.owner) THEN ': ' || gate.reason ELSE '' END
+		WHEN t.state = 'config' AND activate._may_see(s.owner) THEN 'target config' || coalesce(': ' || t.reason, '')
 		WHEN t.state <> 'up' THEN 'target ' || t.state
 		WHEN run.status = 'running' THEN 'running'
 		WHEN lost.names IS NOT NULL THEN 'schedule waits for unknown sync ' || lost.names
-		WHEN run.status = 'held' OR o.held > 0 THEN 'held'
+		-- what it read held it then, and does no more: it runs again
+		WHEN run.status = 'held' AND run.error NOT LIKE 'expectation %' OR run.status = 'held' AND run.error IS NULL OR o.held > 0 THEN 'held' || CASE WHEN activate._may_see(s.owner) THEN coalesce(': ' || run.error, '') ELSE '' END
 		WHEN run.status = 'failed' THEN 'failed'
 		ELSE 'ok'
 	END AS state,
 	o.pending,
-	coalesce(t.in_flight, 0) AS in_flight,
+	coalesce(t.in_flight, 0) + (SELECT count(*) FROM activate._job b WHERE b.sync = s.id)::integer AS in_flight,
 	coalesce(y.delivered, 0) AS delivered,
 	(SELECT count(*) FROM activate.rejection j WHERE j.sync = s.id) AS rejected,
 	coalesce(y.retried, 0) AS retried,
@@ -104,13 +107,15 @@ SELECT s.name,
   LEFT JOIN pg_catalog.pg_foreign_table f ON f.ftrelid = s.target_rel AND s.kind = 'api'
   LEFT JOIN pg_catalog.pg_foreign_server v ON v.oid = f.ftserver
   LEFT JOIN activate._paused_target p ON p.server = v.srvname
-  LEFT JOIN (SELECT x.server, sum(x.in_flight)::integer AS in_flight, min(x.state) FILTER (WHERE x.state <> 'up') AS state
+  LEFT JOIN (SELECT x.server, sum(x.in_flight)::integer AS in_flight, min(x.state) FILTER (WHERE x.state <> 'up') AS state,
+				min(x.reason) FILTER (WHERE x.state = 'config') AS reason
 			   FROM activate._shared_targets() x GROUP BY x.server) t ON t.server = v.oid
  CROSS JOIN LATERAL (
 	SELECT coalesce(sum(coalesce(cardinality(b.keys), 1)), 0)::bigint AS pending, count(*) FILTER (WHERE b.held) AS held,
 		min(b.enqueued_at) AS oldest
 	  FROM activate._outbox b WHERE b.sync = s.id) o
   LEFT JOIN activate._tally y ON y.sync = s.id
+  LEFT JOIN activate._gate gate ON gate.sync = s.id AND gate.reason IS NOT NULL
  CROSS JOIN LATERAL (
 	SELECT round(percentile_cont(0.5) WITHIN GROUP (ORDER BY u.latency)::numeric / 1000, 1) AS p50_ms,
 		round(percentile_cont(0.99) WITHIN GROUP (ORDER BY u.latency)::numeric / 1000, 1) AS p99_ms
@@ -118,7 +123,7 @@ SELECT s.name,
 	 CROSS JOIN LATERAL unnest(c.latencies) u(latency)
 	 WHERE c.outcome IN ('delivered', 'warned')) l
   LEFT JOIN LATERAL (
-	SELECT u.status, u.started_at FROM activate.run u WHERE u.sync = s.id ORDER BY u.id DESC LIMIT 1) run ON true
+	SELECT u.status, u.started_at, CASE WHEN u.status = 'held' THEN u.error END AS error FROM activate.run u WHERE u.sync = s.id ORDER BY u.id DESC LIMIT 1) run ON true
  CROSS JOIN LATERAL (
 	SELECT string_agg(format('"%s"', n.name), ', ' ORDER BY n.name) AS names
 	  FROM coalesce((SELECT y.schedule FROM activate._timetable(current_setting('activate.schedule')) y WHERE y.name = s.name),
@@ -132,6 +137,15 @@ SELECT y.name, 'unknown sync in activate.schedule', 0, 0, 0, 0, 0, 0, NULL, NULL
  WHERE NOT EXISTS (SELECT FROM activate.sync z WHERE z.name = y.name)
    AND (pg_catalog.pg_has_role('activate_admin', 'USAGE') OR pg_catalog.pg_has_role('pg_monitor', 'USAGE'));
 COMMENT ON VIEW activate.stat_sync IS
-	'one line per sync: state, what is pending, what was delivered, how long it takes; in_flight is that of its target';
+	'one line per sync: state, what is pending, what was delivered, how long it takes; in_flight is that of its target, and its jobs';
 
-GRANT SELECT ON activate.stat_run, activate.stat_target, activate.stat_sync TO PUBLIC;
+-- What an API calls a job is for who owns the sync: it may be asked for there.
+CREATE VIEW activate.stat_job WITH (security_barrier = true) AS
+SELECT s.name, CASE WHEN activate._may_see(s.owner) THEN j.handle END AS handle, j.state, cardinality(j.covered) AS rows, j.submitted_at,
+	j.deadline
+  FROM activate._job j JOIN activate.sync s ON s.id = j.sync
+ WHERE activate._may_watch(s.owner);
+COMMENT ON VIEW activate.stat_job IS
+	'jobs that APIs have accepted and not yet carried out: what the API calls each, the state that it told last, until when it is waited for';
+
+GRANT SELECT ON activate.stat_run, activate.stat_target, activate.stat_sync, activate.stat_job TO PUBLIC;

@@ -32,7 +32,7 @@ BEGIN ATOMIC
 			 WHERE NOT EXISTS (SELECT FROM activate._intent o WHERE o.sync = r.sync AND o.id = r.id) LIMIT batch))
 		RETURNING 1)
 	SELECT batch IN ((SELECT count(*) FROM receipts), (SELECT count(*) FROM undos), (SELECT count(*) FROM runs), (SELECT count(*) FROM delays))
-		OR activate._receive_expire(batch);
+		OR activate._receive_expire(batch) OR activate._quality_expire(batch);
 END;
 COMMENT ON FUNCTION activate._housekeep(integer) IS
 	'private: removes a batch of receipts, runs and events that are older than their retention; are there perhaps more';

@@ -13,9 +13,6 @@
 #include "catalog/sync.h"
 #include "commands/event_trigger.h"
 #include "core/compat.h"
-#include "executor/spi.h"
-
-static List *possible_victims(void);
 
 ACTIVATE_FUNCTION(activate_on_drop);
 
@@ -33,7 +30,7 @@ activate_on_drop(PG_FUNCTION_ARGS)
 	if (!OidIsValid(identity_extension()))
 		PG_RETURN_NULL();
 
-	foreach(cell, possible_victims())
+	foreach(cell, sync_load_found("SELECT v FROM activate._drop_victims() v"))
 	{
 		const Sync *sync = lfirst(cell);
 		char	   *reason = sync_gone_reason(sync);
@@ -42,33 +39,4 @@ activate_on_drop(PG_FUNCTION_ARGS)
 			sync_pause(sync->id, reason);
 	}
 	PG_RETURN_NULL();
-}
-
-static List *
-possible_victims(void)
-{
-	IdentityScope scope;
-	MemoryContext context = CurrentMemoryContext;
-	List	   *syncs = NIL;
-
-	identity_enter_extension(&scope);
-	SPI_connect();
-	SPI_execute("SELECT v FROM activate._drop_victims() v", false, 0);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool		isnull;
-		Datum		id = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
-		MemoryContext previous;
-		Sync	   *sync = sync_load(DatumGetInt64(id), context);
-
-		/* an old snapshot still shows syncs that others have dropped since */
-		if (sync == NULL)
-			continue;
-		previous = MemoryContextSwitchTo(context);
-		syncs = lappend(syncs, sync);
-		MemoryContextSwitchTo(previous);
-	}
-	SPI_finish();
-	identity_leave(&scope);
-	return syncs;
 }

@@ -8,18 +8,18 @@
  */
 #include "postgres.h"
 
-#include "common/base64.h"
 #include "common/cryptohash.h"
 #include "common/hmac.h"
 #include "common/sha2.h"
 #include "core/clock.h"
 #include "core/compat.h"
 #include "receive/receive.h"
+#include "sign/sign.h"
 #include "template/path.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#define SIGNATURE_MAX	PG_SHA512_DIGEST_LENGTH
+#define SIGNATURE_MAX	SIGN_MAX_DIGEST
 
 /* So many signatures of one call are looked at: of a key, of its successor, of other versions. */
 #define SIGNATURES_MAX	16
@@ -46,53 +46,6 @@ refuse(const ReceivedCall *call, const char *why)
 					 "activate_receive(name, headers => ..., body => ...); and look at option \"signature\" and secret \"hmac\" of the target.")));
 }
 
-static int
-digest_length(int algorithm)
-{
-	switch (algorithm)
-	{
-		case PG_SHA1:
-			return 20;
-		case PG_SHA512:
-			return PG_SHA512_DIGEST_LENGTH;
-		default:
-			return PG_SHA256_DIGEST_LENGTH;
-	}
-}
-
-static int
-hex_value(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* Into out; the length, or -1 if it is no such code or is longer than size. */
-static int
-decode(SignatureCode code, const char *text, size_t len, uint8 *out, int size)
-{
-	if (code == CODE_TEXT)
-	{
-		if (len > size)
-			return -1;
-		memcpy(out, text, len);
-		return len;
-	}
-	if (code == CODE_BASE64)
-		return len > INT_MAX / 2 || pg_b64_dec_len(len) > size + 3 ? -1 : compat_b64_decode(text, len, out, size);
-	if (len % 2 != 0 || len / 2 > size)
-		return -1;
-	for (size_t i = 0; i < len / 2; i++)
-	{
-		int			high = hex_value(text[2 * i]);
-		int			low = hex_value(text[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return -1;
-		out[i] = high << 4 | low;
-	}
-	return len / 2;
-}
-
 static bool
 same_bytes(const void *one, const void *other, size_t len)
 {
@@ -114,7 +67,7 @@ take(const ConnectorInbound *inbound, Signatures *found, const char *text, size_
 
 	if (found->n == SIGNATURES_MAX || len < prefix || strncmp(text, inbound->prefix, prefix) != 0)
 		return;
-	if (decode(inbound->encoding, text + prefix, len - prefix, bytes, sizeof(bytes)) != digest_length(inbound->algorithm))
+	if (sign_decode(inbound->encoding, text + prefix, len - prefix, bytes, sizeof(bytes)) != sign_digest_length(inbound->algorithm))
 		return;
 	memcpy(found->digest[found->n++], bytes, sizeof(bytes));
 }
@@ -195,7 +148,7 @@ sign(const ReceivedCall *call, const char *timestamp, const uint8 *key, int keyl
 				 (id = receive_header(call, call->inbound->id_header)) != NULL)
 			add(hmac, id, strlen(id));
 	}
-	if (pg_hmac_final(hmac, digest, digest_length(call->inbound->algorithm)) < 0)
+	if (pg_hmac_final(hmac, digest, sign_digest_length(call->inbound->algorithm)) < 0)
 		elog(ERROR, "could not compute a signature");
 	pg_hmac_free(hmac);
 }
@@ -210,7 +163,7 @@ key_bytes(const ReceivedCall *call, const char *key, int *len)
 	if (inbound->whsec && strncmp(key, KEY_PREFIX, strlen(KEY_PREFIX)) == 0)
 		key += strlen(KEY_PREFIX);
 	bytes = palloc(strlen(key) + 4);
-	*len = decode(inbound->key, key, strlen(key), bytes, strlen(key) + 1);
+	*len = sign_decode(inbound->key, key, strlen(key), bytes, strlen(key) + 1);
 	if (*len <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -269,7 +222,7 @@ is_signed(const ReceivedCall *call, List *keys)
 
 		sign(call, found.timestamp, key, len, digest);
 		for (int i = 0; i < found.n; i++)
-			right |= same_bytes(digest, found.digest[i], digest_length(inbound->algorithm));
+			right |= same_bytes(digest, found.digest[i], sign_digest_length(inbound->algorithm));
 	}
 	return right;
 }

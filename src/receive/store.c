@@ -22,6 +22,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/syscache.h"
 
 #define EVENT_TABLE	"event"
@@ -202,7 +203,7 @@ expire(void *arg)
 Datum
 activate_receive_expire(PG_FUNCTION_ARGS)
 {
-	static Oid	failed = InvalidOid;
+	static List *failed = NIL;	/* servers, for the life of the process */
 	Datum		array = own_value("SELECT activate._receive_keeping()", 0, NULL, NULL, NULL, NULL);
 	Datum	   *servers;
 	int			n;
@@ -216,13 +217,17 @@ activate_receive_expire(PG_FUNCTION_ARGS)
 
 		if (error && attempt_was_cancelled(error))
 			ReThrowError(error);
-		if (error && failed != expiry.server)
+		if (error && !list_member_oid(failed, expiry.server))
+		{
+			MemoryContext previous = MemoryContextSwitchTo(TopMemoryContext);
+
+			failed = lappend_oid(failed, expiry.server);
+			MemoryContextSwitchTo(previous);
 			ereport(LOG,
 					(errmsg("activate: old events of a target could not be removed: %s", error->message)));
-		if (error)
-			failed = expiry.server;
-		else if (failed == expiry.server)
-			failed = InvalidOid;
+		}
+		else if (!error)
+			failed = list_delete_oid(failed, expiry.server);
 		more |= expiry.more;
 	}
 	PG_RETURN_BOOL(more);

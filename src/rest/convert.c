@@ -28,6 +28,7 @@ typedef struct ConvertColumn
 	Oid			type;
 	int32		typmod;
 	Oid			fast;			/* the type, if fast.c knows it */
+	int64		epoch;			/* microseconds of the unit that it is a number of since 1970; 0: it is no such number */
 	bool		whole;			/* jsonb: taken as it is */
 	bool		json;			/* its text is the value's JSON */
 	bool		array;
@@ -111,6 +112,15 @@ convert_is_fast(Oid type, int32 typmod)
 	}
 }
 
+/* A column that is sent as seconds or milliseconds is read as such. */
+static int64
+convert_epoch_unit(const TemplateColumn *known, Oid type, int32 typmod)
+{
+	if (known->change == NULL || typmod != -1 || (type != TIMESTAMPTZOID && type != TIMESTAMPOID && type != DATEOID))
+		return 0;
+	return known->change->date == DATE_UNIX ? USECS_PER_SEC : known->change->date == DATE_UNIX_MS ? 1000 : 0;
+}
+
 static void
 convert_prepare(ConvertColumn *column, const Connector *connector,
 				Form_pg_attribute attribute, SeekSet *wanted, MemoryContext context)
@@ -129,8 +139,10 @@ convert_prepare(ConvertColumn *column, const Connector *connector,
 		getBaseType(attribute->atttypid) == JSONBOID;
 	for (int i = 0; i < connector->ncolumns; i++)
 	{
-		if (strcmp(connector->columns[i].name, column->name) == 0)
-			path = connector->columns[i].path;
+		if (strcmp(connector->columns[i].name, column->name) != 0)
+			continue;
+		path = connector->columns[i].path;
+		column->epoch = convert_epoch_unit(&connector->columns[i], column->type, column->typmod);
 	}
 	column->slot = path != NULL ? rest_want(wanted, path, false) : rest_want_member(wanted, column->name);
 	getTypeInputInfo(attribute->atttypid, &function, &column->ioparam);
@@ -270,6 +282,11 @@ convert_columns(RestConverter *converter, const SeekValue *found, Datum *values,
 		const SeekValue *value = &found[column->slot];
 		Datum	   *datum = &values[column->attnum - 1];
 
+		if (column->epoch != 0 && rest_fast_epoch(value, column->epoch, column->type, datum))
+		{
+			nulls[column->attnum - 1] = false;
+			continue;
+		}
 		if (OidIsValid(column->fast) && convert_fast(column->fast, value, datum))
 		{
 			nulls[column->attnum - 1] = false;

@@ -8,7 +8,10 @@
 #include "postgres.h"
 
 #include <float.h>
+#include <math.h>
 
+#include "catalog/pg_type.h"
+#include "common/int.h"
 #include "rest/rest.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
@@ -211,5 +214,46 @@ rest_fast_timestamptz(const SeekValue *value, TimestampTz *result)
 	if (!fast_fraction(&p, end, &fraction) || !fast_zone(p, end, &zone))
 		return false;
 	*result = day * USECS_PER_DAY + ((hour * 60 + minute) * 60 + second - zone) * USECS_PER_SEC + fraction;
+	return true;
+}
+
+/* Microseconds of so many units; what is not whole is rounded. */
+static bool
+fast_units(const SeekValue *value, int64 unit, int64 *us)
+{
+	char		text[64];
+	char	   *end;
+	double		number;
+	int64		whole;
+
+	if (rest_fast_int64(value, PG_INT64_MIN, PG_INT64_MAX, &whole))
+		return !pg_mul_s64_overflow(whole, unit, us);
+	if ((value->kind != SEEK_NUMBER && value->kind != SEEK_STRING) || value->len == 0 || value->len >= sizeof(text))
+		return false;
+	memcpy(text, value->at, value->len);
+	text[value->len] = '\0';
+	/* strtod knows more than numbers */
+	if (text[strspn(text, "0123456789.eE+-")] != '\0')
+		return false;
+	number = strtod(text, &end) * (double) unit;
+	if (*end != '\0' || !(fabs(number) < (double) END_TIMESTAMP))
+		return false;
+	*us = (int64) rint(number);
+	return true;
+}
+
+bool
+rest_fast_epoch(const SeekValue *value, int64 unit, Oid type, Datum *datum)
+{
+	int64		moment;
+
+	if (!fast_units(value, unit, &moment) ||
+		pg_sub_s64_overflow(moment, (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY, &moment) ||
+		!IS_VALID_TIMESTAMP(moment))
+		return false;
+	if (type == DATEOID)
+		*datum = DateADTGetDatum((DateADT) (moment / USECS_PER_DAY - (moment % USECS_PER_DAY < 0)));
+	else
+		*datum = TimestampTzGetDatum(moment);
 	return true;
 }

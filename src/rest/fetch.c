@@ -12,6 +12,7 @@
 #include "core/errors.h"
 #include "miscadmin.h"
 #include "rest/rest.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 /* A throttled page is asked for this often, and a single wait is at most so long. */
@@ -28,6 +29,31 @@ fetch_account(const RestSource *source)
 	return (QuotaAccount) {source->connector->server, source->auth->userid};
 }
 
+/* Has the page changed since it was read last? */
+static void
+fetch_ask_whether(const RestSource *source, RestCall *call, HttpRequest *request)
+{
+	call->unchanged = false;
+	call->kept = rest_kept_find(source, call->url, GetMemoryChunkContext(request));
+	if (call->kept != NULL)
+		http_request_header(request, call->kept->etag ? "If-None-Match" : "If-Modified-Since", call->kept->validator);
+}
+
+/* What the answer says of the budget has been read: from here on it is the page. */
+static void
+fetch_take_kept(RestCall *call)
+{
+	HttpRequest *request = call->request;
+
+	if (call->kept == NULL || request->outcome != HTTP_ANSWERED || request->status != 304 || call->throttled)
+		return;
+	call->unchanged = true;
+	request->status = 200;
+	request->headers = call->kept->headers;
+	request->answer = call->kept->body;
+	request->answer_len = call->kept->length;
+}
+
 static void
 fetch_send(const RestSource *source, RestCall *call, int64 ticket, MemoryContext context)
 {
@@ -37,7 +63,10 @@ fetch_send(const RestSource *source, RestCall *call, int64 ticket, MemoryContext
 	request->max_body = FETCH_MAX_BODY;
 	request->unpack = true;
 	connector_add_headers(connector, request, NULL);
+	fetch_ask_whether(source, call, request);
+	connector_token_await(source->auth);
 	connector_authorize(request, source->auth);
+	call->token = source->auth->token ? source->auth->token->serial : 0;
 	http_session_submit(request);
 	call->request = request;
 	call->ticket = ticket;
@@ -74,6 +103,8 @@ rest_call_look(const RestSource *source, RestCall *call)
 	call->looked = true;
 	if (request->outcome != HTTP_ANSWERED)
 		return true;
+	if (call->token != 0 && source->auth->token->renewed && (request->status < 300 || request->status == 304))
+		token_accepted(source->auth->token->account, call->token);
 	if (connector_quota(source->connector, request, told))
 		quota_learn(fetch_account(source), told, call->ticket, clock_now());
 	call->throttled = connector_throttled(source->connector, request, &call->wait_ms);
@@ -101,6 +132,17 @@ fetch_is_page(const RestCall *call)
 	const HttpRequest *request = call->request;
 
 	return request->outcome == HTTP_ANSWERED && request->status >= 200 && request->status < 300 && !call->throttled;
+}
+
+/* Is an access token to blame that another may take the place of?  Once. */
+static bool
+fetch_renews(const RestSource *source, RestCall *call)
+{
+	if (call->token == 0 || call->renewed || call->request->outcome != HTTP_ANSWERED || call->request->status != 401 ||
+		!token_refused(source->auth->token->account, call->token, clock_now()))
+		return false;
+	call->renewed = true;
+	return true;
 }
 
 /* May it be asked for once more?  A wait that nobody would sit through is reported instead. */
@@ -150,9 +192,10 @@ rest_call_finish(const RestSource *source, RestCall *call, MemoryContext context
 			CHECK_FOR_INTERRUPTS();
 			http_session_turn(-1);
 		}
+		fetch_take_kept(call);
 		if (fetch_is_page(call))
 			return call->request;
-		if (!fetch_again(source, call))
+		if (!fetch_renews(source, call) && !fetch_again(source, call))
 			rest_refuse_answer(source, call->request, call->shown);
 		rest_call_drop(call);
 	}

@@ -20,7 +20,9 @@ activate_fdw_handler(PG_FUNCTION_ARGS)
 {
 	FdwRoutine *routine = makeNode(FdwRoutine);
 
+	rest_path_routine(routine);
 	rest_scan_routine(routine);
+	rest_sample_routine(routine);
 	rest_writable_routine(routine);
 	rest_modify_routine(routine);
 	rest_direct_routine(routine);

@@ -73,7 +73,7 @@ static void pager_go(RestPager *pager, const char *url, bool foreign);
 static uint64 pager_hash(const void *what, int length);
 static void pager_remember(RestPager *pager, const void *what, int length);
 static char *pager_next_link(RestPager *pager);
-static char *pager_built_url(const Connector *connector, const char *value);
+static char *pager_built_url(const RestSource *source, const char *value);
 
 RestPager *
 rest_pager_create(RestSource *source, SeekSet *records, MemoryContext context)
@@ -95,7 +95,6 @@ rest_pager_create(RestSource *source, SeekSet *records, MemoryContext context)
 void
 rest_pager_rewind(RestPager *pager)
 {
-	const Connector *connector = pager->source->connector;
 	HASHCTL		control = {
 		.keysize = sizeof(uint64),
 		.entrysize = sizeof(uint64),
@@ -110,14 +109,14 @@ rest_pager_rewind(RestPager *pager)
 	old = MemoryContextSwitchTo(pager->fetched);
 	pager->seen = hash_create("activate pages seen", 64, &control,
 							  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	pager->position = connector->read.first;
+	pager->position = pager->source->connector->read.first;
 	pager->read = pager->step = pager->full = 0;
 	pager->uneven = false;
 	pager->window = 1;
 	if (pager->url != NULL)
 		pfree(pager->url);
 	pager->url = NULL;
-	pager_go(pager, rest_pager_first_url(connector), false);
+	pager_go(pager, rest_pager_first_url(pager->source), false);
 	MemoryContextSwitchTo(old);
 }
 
@@ -202,10 +201,13 @@ pager_fetch(RestPager *pager)
 	text = rest_answer_text(source, pager->request, pager->shown, &length);
 	pager->read++;
 	source->effort->pages++;
-	source->effort->bytes += pager->request->answer_len;
+	source->effort->bytes += call->unchanged ? 0 : pager->request->answer_len;
+	source->effort->unchanged += call->unchanged;
 	if (text != NULL)
 	{
 		rest_page_read(pager->page, text, length, pager->shown);
+		if (!call->unchanged)
+			rest_kept_put(source, pager->url, pager->request);
 		pager->open = true;
 		pager_ask_next(pager);
 	}
@@ -232,7 +234,7 @@ pager_ask_ahead(RestPager *pager)
 		char	   *url;
 
 		position += step;
-		url = pager_built_url(connector, psprintf(INT64_FORMAT, position));
+		url = pager_built_url(pager->source, psprintf(INT64_FORMAT, position));
 		rest_ahead_add(pager->ahead, url, rest_clip(url, 200), position);
 	}
 	rest_ahead_send(pager->ahead);
@@ -278,7 +280,7 @@ pager_next_place(RestPager *pager, bool *foreign)
 		case PAGE_CURSOR:
 			next = rest_page_next(pager->page);
 			if (next != NULL)
-				next = pager_built_url(connector, next);
+				next = pager_built_url(pager->source, next);
 			break;
 		case PAGE_NEXT_URL:
 			next = rest_page_next(pager->page);
@@ -311,7 +313,7 @@ pager_advance(RestPager *pager)
 		/* A server that ignores the parameter sends the same records for ever. */
 		pager_remember(pager, list->at, (int) list->len);
 		pager->position += read->style == PAGE_NUMBER ? 1 : count;
-		next = pager_built_url(connector, psprintf(INT64_FORMAT, pager->position));
+		next = pager_built_url(pager->source, psprintf(INT64_FORMAT, pager->position));
 	}
 	pager->uneven |= pager->step < pager->full && count > 0;
 	pager->step = count;
@@ -390,36 +392,61 @@ pager_next_link(RestPager *pager)
 	return target ? pnstrdup(target, length) : NULL;
 }
 
-/* base_url, path, fixed query, page size and, if there is one, the place. */
-static char *
-pager_built_url(const Connector *connector, const char *value)
+/* Of a query, what a scan asks for stands instead of what is fixed. */
+static bool
+pager_asks(const RestAsk *ask, const char *name)
 {
-	const ConnectorRead *read = &connector->read;
+	for (int i = 0; ask != NULL && i < ask->n; i++)
+		if (strcmp(ask->names[i], name) == 0)
+			return true;
+	return false;
+}
+
+static void
+pager_append_ask(StringInfo url, const RestAsk *ask)
+{
+	for (int i = 0; ask != NULL && i < ask->n; i++)
+	{
+		template_append_query(url, ask->names[i], ask->values[i] ? ask->values[i] : "");
+		if (ask->values[i] == NULL)
+			appendStringInfo(url, "{%s}", ask->labels[i]);
+	}
+}
+
+/* base_url, path, query, page size and, if there is one, the place. */
+static char *
+pager_built_url(const RestSource *source, const char *value)
+{
+	const ConnectorRead *read = &source->connector->read;
+	const RestAsk *ask = source->ask;
+	int			size = ask != NULL && ask->size > 0 ? ask->size : read->size;
 	StringInfoData url;
 
 	initStringInfo(&url);
-	appendStringInfoString(&url, connector_url(connector, read->path));
+	appendStringInfoString(&url, connector_url(source->connector, ask != NULL ? ask->path : read->path));
 	for (int i = 0; i < read->nquery; i++)
-		template_append_query(&url, read->query_names[i], read->query_values[i]);
-	if (read->size_param != NULL && read->size > 0)
-		template_append_query(&url, read->size_param, psprintf("%d", read->size));
+		if (!pager_asks(ask, read->query_names[i]))
+			template_append_query(&url, read->query_names[i], read->query_values[i]);
+	pager_append_ask(&url, ask);
+	if (read->size_param != NULL && size > 0)
+		template_append_query(&url, read->size_param, psprintf("%d", size));
 	if (value != NULL)
 		template_append_query(&url, read->param, value);
 	return url.data;
 }
 
 char *
-rest_pager_first_url(const Connector *connector)
+rest_pager_first_url(const RestSource *source)
 {
-	const ConnectorRead *read = &connector->read;
+	const ConnectorRead *read = &source->connector->read;
 
 	switch (read->style)
 	{
 		case PAGE_NUMBER:
 		case PAGE_OFFSET:
-			return pager_built_url(connector, psprintf("%d", read->first));
+			return pager_built_url(source, psprintf("%d", read->first));
 		default:
-			return pager_built_url(connector, NULL);
+			return pager_built_url(source, NULL);
 	}
 }
 

@@ -70,18 +70,7 @@ rest_want(SeekSet *wanted, const char *path, bool records)
 int
 rest_want_member(SeekSet *wanted, const char *name)
 {
-	StringInfoData path;
-
-	initStringInfo(&path);
-	appendStringInfoChar(&path, '"');
-	for (const char *c = name; *c; c++)
-	{
-		if (*c == '"' || *c == '\\')
-			appendStringInfoChar(&path, '\\');
-		appendStringInfoChar(&path, *c);
-	}
-	appendStringInfoChar(&path, '"');
-	return rest_want(wanted, path.data, false);
+	return rest_want(wanted, template_path_step(name), false);
 }
 
 RestPage *

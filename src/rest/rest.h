@@ -10,13 +10,19 @@
  *		url.c		URLs that an API hands us: resolved, kept on the origin
  *		link.c		Link headers, for the next page
  *		fetch.c		one page: request, budget, waiting
+ *		kept.c		pages of before, which may not have changed
  *		refuse.c	everything that an answer can be instead of a page
  *		parse.c		a page's text: its records, and where the next page is
  *		page.c		page after page, record after record
  *		ahead.c		the pages that are asked for before they are needed
  *		value.c		a value of a page as text or jsonb; fast.c: as a datum of a usual type
  *		convert.c	a record to a row
- *		scan.c		planning and executing a SELECT
+ *		path.c		planning a SELECT
+ *		scan.c		executing it
+ *		sample.c	ANALYZE, and what the first page holds
+ *		ask.c		which conditions of it the API can be asked for
+ *		ask_value.c	their values as text
+ *		asked.c		the requests that they make; asked_url.c: as URLs
  *		writable.c	what may be written, and planning it
  *		modify.c	INSERT, COPY, UPDATE and DELETE, executed
  *		direct.c	UPDATE and DELETE by key, without reading
@@ -44,15 +50,46 @@
 typedef struct RestSource
 {
 	const Connector *connector;
-	const ConnectorAuth *auth;
+	ConnectorAuth *auth;
 	const char *table;			/* schema.name, for messages */
 	struct RestEffort *effort;
+	const struct RestAsk *ask;	/* NULL: as the definition says, no more */
 } RestSource;
+
+/* What a scan asks for beside what the definition says of every read; see ask.h. */
+typedef struct RestAsk
+{
+	const char *path;			/* with the values that it names */
+	int			n;				/* parameters of the query */
+	const char **names;
+	const char **values;		/* NULL: not known yet, for EXPLAIN ... */
+	const char **labels;		/* ... which shows this */
+	int			size;			/* rows of a page; 0: as declared */
+	int64		requests;		/* that it takes so, pages aside */
+} RestAsk;
 
 /* url.c: reference is relative to base; NULL if it is no URL.  shown: without query, userinfo and secret. */
 extern char *rest_url_resolve(const char *base, const char *reference);
 extern bool rest_url_same_origin(const char *one, const char *other);
 extern char *rest_url_shown(const ConnectorAuth *auth, const char *url);
+
+/* From _PG_init; the second under preload only. */
+extern void rest_guc_init(void);
+extern void rest_init(void);
+
+/* kept.c: a page as it was got before; in context.  NULL: there is none. */
+typedef struct RestKept
+{
+	bool		etag;			/* else a date */
+	char	   *validator;
+	char	   *headers;
+	char	   *body;
+	size_t		length;
+} RestKept;
+
+extern RestKept *rest_kept_find(const RestSource *source, const char *url, MemoryContext context);
+/* Keeps it, if the API says which version it is. */
+extern void rest_kept_put(const RestSource *source, const char *url, const HttpRequest *request);
 
 /* fetch.c: a page that is asked for, and what became of it. */
 typedef struct RestCall
@@ -63,7 +100,11 @@ typedef struct RestCall
 	bool		early;			/* asked for before it was needed */
 	int			tries;			/* answers that asked to wait */
 	HttpRequest *request;		/* NULL: not sent */
+	RestKept   *kept;			/* what it was before, if it is asked whether that has changed; lives as long as request */
+	bool		unchanged;		/* it has not: request is that page */
 	int64		ticket;			/* of the account's budget */
+	uint64		token;			/* serial of the access token that it was made with; 0: none */
+	bool		renewed;		/* it was refused, and is asked for with another */
 	bool		looked;			/* at how it ended: ... */
 	bool		throttled;		/* asks to wait ... */
 	int64		wait_ms;		/* ... so long */
@@ -123,14 +164,16 @@ typedef struct RestEffort
 	int64		requests;		/* sent */
 	int64		pages;			/* read */
 	int64		bytes;			/* of these */
+	int64		unchanged;		/* of these, that did not come again */
 } RestEffort;
 
+/* The first page is that of the source's ask when it is rewound. */
 extern RestPager *rest_pager_create(RestSource *source, SeekSet *records, MemoryContext context);
 extern const SeekValue *rest_pager_next(RestPager *pager);
 extern void rest_pager_rewind(RestPager *pager);
 extern void rest_pager_close(RestPager *pager);	/* nothing is under way any more */
 extern char *rest_pager_describe(const Connector *connector);	/* paging, for EXPLAIN */
-extern char *rest_pager_first_url(const Connector *connector);
+extern char *rest_pager_first_url(const RestSource *source);
 
 /* value.c: of a value of a page; text is that of ->>, NULL for null and nothing */
 extern bool rest_value_is_native(void);
@@ -143,6 +186,8 @@ extern bool rest_fast_int64(const SeekValue *value, int64 least, int64 most, int
 extern bool rest_fast_float8(const SeekValue *value, float8 *result);
 extern bool rest_fast_date(const SeekValue *value, DateADT *result);
 extern bool rest_fast_timestamptz(const SeekValue *value, TimestampTz *result);
+/* A number, or its text, of units of so many microseconds since 1970, as timestamptz, timestamp or date. */
+extern bool rest_fast_epoch(const SeekValue *value, int64 unit, Oid type, Datum *datum);
 
 /* convert.c: needed lists the attribute numbers to fill, the others are NULL. */
 typedef struct RestConverter RestConverter;
@@ -191,7 +236,6 @@ extern const char *rest_null_column(const RestColumns *columns, TupleTableSlot *
 
 /* writable.c */
 extern bool rest_is_key(const Connector *connector, const char *column);
-extern char *rest_key_text(const Connector *connector);
 extern OutboxOp rest_command_op(const Connector *connector, CmdType command);
 extern char *rest_junk_name(Form_pg_attribute attribute);
 extern void rest_refuse_write(Relation relation, const char *verb, const char *hint);
@@ -202,18 +246,27 @@ extern void rest_explain_intent(Relation relation, CmdType command, const Bitmap
 								struct ExplainState *es);
 
 /* Their callbacks into the handler's table */
+extern void rest_path_routine(FdwRoutine *routine);
 extern void rest_scan_routine(FdwRoutine *routine);
+extern void rest_sample_routine(FdwRoutine *routine);
 extern void rest_writable_routine(FdwRoutine *routine);
 extern void rest_modify_routine(FdwRoutine *routine);
 extern void rest_direct_routine(FdwRoutine *routine);
 extern List *rest_import(ImportForeignSchemaStmt *stmt, Oid server);
 extern char *rest_table_name(Oid relation);	/* schema.name, for messages */
 
+/* sample.c: can a page be read without knowing anything? */
+extern bool rest_has_sample(Oid relation);
+/* The records of the first page, a JSON array, as that role; NULL: the answer holds none. */
+extern char *rest_sample(Oid relation, Oid userid);
+/* Where the columns stand in a record, by attnum - 1; NULL: in no way that a name tells. */
+extern char **rest_places(Oid relation);
+
 /* Refuses to touch a column that a sync relies on; verb: "drop". */
 extern void rest_check_unused(Oid relation, const char *column, const char *verb);
 
-/* Numbers of the columns that the query of a scan looks at. */
-extern List *rest_scan_needed(RelOptInfo *baserel, Oid foreigntableid);
+/* Numbers of the columns that the query of a scan looks at, and these clauses. */
+extern List *rest_scan_needed(RelOptInfo *baserel, Oid foreigntableid, List *clauses);
 
 /* object.c: an object that a server offers as CREATE FOREIGN TABLE */
 extern char *rest_create_table(const char *schema, const ConnectorObject *object, const char *server);

@@ -1,42 +1,33 @@
 /*
  * scan.c
- *	  Planning and executing a SELECT from a web API.
+ *	  Executing a SELECT from a web API.
  *
  * The plan carries the attribute numbers that the query looks at; only those
  * are converted, so a value that nobody asked for fails nobody.
  */
 #include "postgres.h"
 
-#include <math.h>
-
-#include "access/sysattr.h"
-#include "access/table.h"
 #include "commands/explain.h"
 #include "core/compat.h"
 #include "executor/executor.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
-#include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
-#include "optimizer/pathnode.h"
-#include "optimizer/planmain.h"
-#include "optimizer/restrictinfo.h"
 #include "parser/parsetree.h"
-#include "rest/rest.h"
+#include "rest/ask.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-
-/* Rows of a table where nobody knows, and what one call costs beside a page of disk. */
-#define SCAN_DEFAULT_ROWS	1000
-#define SCAN_ROWS_PER_CALL	100
-#define SCAN_CALL_COST		1000.0
+#include "utils/ruleutils.h"
 
 typedef struct RestScan
 {
 	RestSource	source;
 	RestPager  *pager;
 	RestConverter *converter;
+	RestAsked  *asked;
+	bool		started;		/* the values of the conditions are known */
+	bool		empty;			/* so no row can be meant */
 	MemoryContext row;			/* values of the row handed out; reset by the next */
 	int64		rows;
 } RestScan;
@@ -46,64 +37,6 @@ rest_table_name(Oid relation)
 {
 	return psprintf("%s.%s", get_namespace_name(get_rel_namespace(relation)),
 					get_rel_name(relation));
-}
-
-/* An API does not say how much it holds; reltuples may have been set by hand. */
-static void
-scan_rel_size(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid)
-{
-	if (baserel->tuples < 0)
-		baserel->tuples = SCAN_DEFAULT_ROWS;
-	set_baserel_size_estimates(root, baserel);
-}
-
-static void
-scan_paths(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid)
-{
-	double		calls = 1 + floor(baserel->tuples / SCAN_ROWS_PER_CALL);
-	Cost		startup = SCAN_CALL_COST + baserel->baserestrictcost.startup;
-	Cost		total = startup + (calls - 1) * SCAN_CALL_COST +
-		baserel->tuples * (10 * cpu_tuple_cost + baserel->baserestrictcost.per_tuple);
-
-	add_path(baserel, (Path *)
-			 compat_create_foreignscan_path(root, baserel, baserel->rows, startup, total));
-}
-
-List *
-rest_scan_needed(RelOptInfo *baserel, Oid foreigntableid)
-{
-	Bitmapset  *used = NULL;
-	List	   *needed = NIL;
-	Relation	relation = table_open(foreigntableid, NoLock);
-	TupleDesc	desc = RelationGetDescr(relation);
-	ListCell   *cell;
-	bool		whole;
-
-	pull_varattnos((Node *) baserel->reltarget->exprs, baserel->relid, &used);
-	foreach(cell, baserel->baserestrictinfo)
-		pull_varattnos((Node *) lfirst_node(RestrictInfo, cell)->clause, baserel->relid, &used);
-	whole = bms_is_member(InvalidAttrNumber - FirstLowInvalidHeapAttributeNumber, used);
-
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute attribute = TupleDescAttr(desc, i);
-
-		if (!attribute->attisdropped &&
-			(whole || bms_is_member(attribute->attnum - FirstLowInvalidHeapAttributeNumber, used)))
-			needed = lappend_int(needed, attribute->attnum);
-	}
-	table_close(relation, NoLock);
-	return needed;
-}
-
-static ForeignScan *
-scan_plan(PlannerInfo *root, RelOptInfo *baserel, Oid foreigntableid,
-		  ForeignPath *best_path, List *tlist, List *scan_clauses, Plan *outer_plan)
-{
-	/* Conditions are checked here: an API may read them in another way. */
-	return make_foreignscan(tlist, extract_actual_clauses(scan_clauses, false),
-							baserel->relid, NIL, list_make1(rest_scan_needed(baserel, foreigntableid)),
-							NIL, NIL, outer_plan);
 }
 
 static void
@@ -127,6 +60,7 @@ scan_begin(ForeignScanState *node, int eflags)
 	Oid			check_as = compat_scan_check_as(node);
 	RestScan   *state;
 	Connector  *connector;
+	List	   *numbers;
 
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
 		return;
@@ -142,9 +76,46 @@ scan_begin(ForeignScanState *node, int eflags)
 	state->source.table = rest_table_name(RelationGetRelid(relation));
 	state->row = AllocSetContextCreate(context, "activate row", ALLOCSET_DEFAULT_SIZES);
 	state->converter = rest_converter_create(&state->source, RelationGetDescr(relation),
-											 linitial(plan->fdw_private), context);
+											 list_nth(plan->fdw_private, SCAN_NEEDED), context);
+	numbers = list_nth(plan->fdw_private, SCAN_NUMBERS);
+	state->asked = asked_create(&state->source, relation,
+								ask_unpack(list_nth(plan->fdw_private, SCAN_ASKED), plan->fdw_exprs),
+								&node->ss.ps, linitial_int(numbers), lsecond_int(numbers), context);
 	state->pager = rest_pager_create(&state->source, rest_converter_wanted(state->converter), context);
 	node->fdw_state = state;
+}
+
+/* The pages of the present request, from the first. */
+static void
+scan_ask(RestScan *state)
+{
+	state->source.ask = asked_request(state->asked);
+	rest_pager_rewind(state->pager);
+}
+
+static void
+scan_start(RestScan *state, ForeignScanState *node)
+{
+	state->started = true;
+	state->empty = !asked_begin(state->asked, node->ss.ps.ps_ExprContext);
+	if (!state->empty)
+		scan_ask(state);
+}
+
+/* The next record, of whatever request; NULL: no more. */
+static const SeekValue *
+scan_record(RestScan *state)
+{
+	const SeekValue *record = state->empty ? NULL : rest_pager_next(state->pager);
+
+	while (record == NULL && !state->empty && asked_next(state->asked))
+	{
+		scan_ask(state);
+		record = rest_pager_next(state->pager);
+	}
+	/* asked once more, a scan that has ended has ended */
+	state->empty = state->empty || record == NULL;
+	return record;
 }
 
 static TupleTableSlot *
@@ -154,19 +125,28 @@ scan_iterate(ForeignScanState *node)
 	TupleTableSlot *slot = node->ss.ss_ScanTupleSlot;
 	MemoryContext old;
 	const SeekValue *record;
+	bool		found = false;
 
-	CHECK_FOR_INTERRUPTS();
 	ExecClearTuple(slot);
-	MemoryContextReset(state->row);
-	old = MemoryContextSwitchTo(state->row);
-	record = rest_pager_next(state->pager);
-	if (record != NULL)
+	if (!state->started)
+		scan_start(state, node);
+	while (!found)
 	{
-		rest_convert(state->converter, record, ++state->rows,
-					 slot->tts_values, slot->tts_isnull);
-		ExecStoreVirtualTuple(slot);
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextReset(state->row);
+		old = MemoryContextSwitchTo(state->row);
+		record = scan_record(state);
+		if (record != NULL)
+		{
+			rest_convert(state->converter, record, ++state->rows,
+						 slot->tts_values, slot->tts_isnull);
+			found = asked_row(state->asked, slot);
+		}
+		MemoryContextSwitchTo(old);
+		if (record == NULL)
+			return slot;
 	}
-	MemoryContextSwitchTo(old);
+	ExecStoreVirtualTuple(slot);
 	return slot;
 }
 
@@ -176,10 +156,11 @@ scan_rescan(ForeignScanState *node)
 	RestScan   *state = node->fdw_state;
 
 	/* Nothing was read yet: where it stands is the beginning. */
-	if (state->rows == 0 && state->source.effort->pages == 0)
+	if (node->ss.ps.chgParam == NULL && state->rows == 0 && state->source.effort->pages == 0)
 		return;
 	state->rows = 0;
-	rest_pager_rewind(state->pager);
+	state->started = false;
+	rest_pager_close(state->pager);
 }
 
 static void
@@ -192,35 +173,80 @@ scan_end(ForeignScanState *node)
 		rest_pager_close(state->pager);
 }
 
+/* Which conditions the API is asked for, and which it is not; all of them are checked here. */
+static void
+scan_explain_conditions(const ForeignScan *plan, const List *conditions, ExplainState *es)
+{
+	List	   *context = set_deparse_context_plan(es->deparse_cxt, (Plan *) plan, NIL);
+	bool		prefix = list_length(es->rtable) > 1 || es->verbose;
+	List	   *sent = NIL;
+	List	   *local = NIL;
+	ListCell   *cell;
+
+	foreach(cell, plan->scan.plan.qual)
+	{
+		bool		asked = false;
+		ListCell   *one;
+
+		foreach(one, conditions)
+		{
+			const AskCondition *condition = lfirst(one);
+
+			asked = asked || (condition->sent && condition->clause == foreach_current_index(cell));
+		}
+		if (asked)
+			sent = lappend(sent, lfirst(cell));
+		else
+			local = lappend(local, lfirst(cell));
+	}
+	if (sent != NIL)
+		ExplainPropertyText("Sent", deparse_expression((Node *) make_ands_explicit(sent), context, prefix, false), es);
+	if (local != NIL)
+		ExplainPropertyText("Local", deparse_expression((Node *) make_ands_explicit(local), context, prefix, false), es);
+}
+
+static void
+scan_explain_request(ForeignScanState *node, ExplainState *es)
+{
+	const ForeignScan *plan = (ForeignScan *) node->ss.ps.plan;
+	Relation	relation = node->ss.ss_currentRelation;
+	List	   *conditions = ask_unpack(list_nth(plan->fdw_private, SCAN_ASKED), plan->fdw_exprs);
+	RestSource	source = {.connector = connector_load(RelationGetRelid(relation), CurrentMemoryContext)};
+	const ConnectorRead *read = &source.connector->read;
+	List	   *numbers = list_nth(plan->fdw_private, SCAN_NUMBERS);
+	char	   *more;
+
+	if (!es->verbose && read->nfilters == 0 && read->limit.name == NULL)
+		return;
+	scan_require_readable(source.connector, RelationGetRelid(relation));
+	source.ask = asked_shown(&source, relation, conditions, linitial_int(numbers), lsecond_int(numbers));
+	more = source.ask->requests > 1 ? psprintf(" (the first of " INT64_FORMAT ")", source.ask->requests) : "";
+	ExplainPropertyText("Request", psprintf("%s %s%s", read->method, rest_pager_first_url(&source), more), es);
+	if (es->verbose)
+		ExplainPropertyText("Paging", rest_pager_describe(source.connector), es);
+	if (read->nfilters > 0)
+		scan_explain_conditions(plan, conditions, es);
+}
+
 static void
 scan_explain(ForeignScanState *node, ExplainState *es)
 {
 	RestScan   *state = node->fdw_state;
 
-	if (es->verbose)
-	{
-		Connector  *connector = state != NULL ? (Connector *) state->source.connector :
-			connector_load(RelationGetRelid(node->ss.ss_currentRelation), CurrentMemoryContext);
-
-		scan_require_readable(connector, RelationGetRelid(node->ss.ss_currentRelation));
-		ExplainPropertyText("Request",
-							psprintf("%s %s", connector->read.method, rest_pager_first_url(connector)), es);
-		ExplainPropertyText("Paging", rest_pager_describe(connector), es);
-	}
+	scan_explain_request(node, es);
 	if (es->analyze && state != NULL)
 	{
 		ExplainPropertyInteger("Pages", NULL, state->source.effort->pages, es);
 		ExplainPropertyInteger("Requests", NULL, state->source.effort->requests, es);
 		ExplainPropertyInteger("Bytes", NULL, state->source.effort->bytes, es);
+		if (state->source.effort->unchanged > 0)
+			ExplainPropertyInteger("Unchanged Pages", NULL, state->source.effort->unchanged, es);
 	}
 }
 
 void
 rest_scan_routine(FdwRoutine *routine)
 {
-	routine->GetForeignRelSize = scan_rel_size;
-	routine->GetForeignPaths = scan_paths;
-	routine->GetForeignPlan = scan_plan;
 	routine->BeginForeignScan = scan_begin;
 	routine->IterateForeignScan = scan_iterate;
 	routine->ReScanForeignScan = scan_rescan;

@@ -16,6 +16,7 @@
 #include "rest/rest.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 
 static void
@@ -187,6 +188,10 @@ rest_target_tables(const char *target, Oid server, Jsonb *options, bool present,
 {
 	List	   *objects = connector_objects(server, NULL, CurrentMemoryContext);
 	Oid			schema = get_namespace_oid(target, true);
+	/* read once: of an API of a thousand objects it is many megabytes */
+	Jsonb	   *definition = connector_definition_of(server);
+	MemoryContext old = CurrentMemoryContext;
+	MemoryContext scratch = AllocSetContextCreate(old, "activate table", ALLOCSET_DEFAULT_SIZES);
 	ListCell   *cell;
 
 	if (!OidIsValid(schema))
@@ -199,6 +204,7 @@ rest_target_tables(const char *target, Oid server, Jsonb *options, bool present,
 		ConnectorObject *object = lfirst(cell);
 		Oid			relation = get_relname_relid(object->name, schema);
 
+		MemoryContextSwitchTo(scratch);
 		if (!present || tables_described(options, object->name) || !tables_leave(relation, server, object, before))
 			tables_one(target, server, schema, object);
 
@@ -206,11 +212,14 @@ rest_target_tables(const char *target, Oid server, Jsonb *options, bool present,
 		relation = get_relname_relid(object->name, schema);
 		if (OidIsValid(relation))
 		{
-			Connector  *connector = connector_load(relation, CurrentMemoryContext);
+			Connector  *connector = connector_load_known(relation, definition, scratch);
 
 			http_check_url(connector->base_url, connector->proxy);
 		}
+		MemoryContextSwitchTo(old);
+		MemoryContextReset(scratch);
 	}
+	MemoryContextDelete(scratch);
 	if (objects == NIL)
 		ereport(NOTICE,
 				(errmsg("target \"%s\" has no objects", target),

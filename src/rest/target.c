@@ -409,4 +409,7 @@ target_mapping(const Target *target)
 		AlterUserMapping(statement);
 	}
 	CommandCounterIncrement();
+	/* without one now, it may be given later by hand */
+	if (secret != NULL && !target->files)
+		connector_check_auth(target->server, userid);
 }

@@ -34,8 +34,8 @@ rest_is_key(const Connector *connector, const char *column)
 }
 
 /* For messages: "a, b". */
-char *
-rest_key_text(const Connector *connector)
+static char *
+writable_key_text(const Connector *connector)
 {
 	StringInfoData text;
 
@@ -239,7 +239,7 @@ writable_plan(PlannerInfo *root, ModifyTable *plan, Index result_relation, int s
 						plan->operation == CMD_UPDATE ? "update" : "delete from", rest_table_name(rte->relid)),
 				 errhint("Let WHERE fix each column of the key (%s) by =, or one of them by = ANY, and look at no other column."
 						 " To assign a column of the key, row triggers, stored generated columns and views with CHECK OPTION need to read.",
-						 rest_key_text(connector))));
+						 writable_key_text(connector))));
 	table_close(relation, NoLock);
 	return plan->operation == CMD_UPDATE ? writable_assigned(root, result_relation) : NIL;
 }

@@ -42,15 +42,32 @@ COMMENT ON FUNCTION activate._login(name) IS 'private: the role (0: gone), and m
 REVOKE ALL ON FUNCTION activate._login(name) FROM PUBLIC;
 
 -- Syncs to tables that have a trigger; and those that had one, and keys since.
+-- And who is held by an expectation, so that somebody looks whether it is still.
 CREATE FUNCTION activate._queues() RETURNS TABLE (sync bigint, owner oid, login boolean)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
 	SELECT s.id, l.role, l.login FROM activate.sync s, activate._login(s.owner) l
-	 WHERE s.kind <> 'api' AND NOT s.paused
-	   AND (s.capture = 'trigger' OR EXISTS (SELECT FROM activate._outbox o WHERE o.sync = s.id AND NOT o.held));
+	 WHERE NOT s.paused
+	   AND ((s.kind <> 'api' AND (s.capture = 'trigger' OR EXISTS (SELECT FROM activate._outbox o WHERE o.sync = s.id AND NOT o.held)))
+			OR EXISTS (SELECT FROM activate._gate g WHERE g.sync = s.id));
 END;
 COMMENT ON FUNCTION activate._queues() IS 'private: syncs to tables whose changed keys are queued and applied by runners';
 REVOKE ALL ON FUNCTION activate._queues() FROM PUBLIC;
+
+-- A minute later, or when another sync has written what it reads since; at once
+-- where it is open again and a run is to be made up for.
+CREATE FUNCTION activate._gate_due(sync bigint) RETURNS boolean
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+	SELECT EXISTS (
+		SELECT FROM activate._gate g
+		 WHERE g.sync = _gate_due.sync
+		   AND (g.reason IS NULL OR g.looked_at < clock_timestamp() - interval '1 minute'
+				OR EXISTS (SELECT FROM activate.sync w JOIN activate.run r ON r.sync = w.id
+							WHERE w.target_rel::oid = ANY (g.relations) AND r.status = 'succeeded' AND r.finished_at > g.looked_at)));
+END;
+COMMENT ON FUNCTION activate._gate_due(bigint) IS 'private: is it time to look whether an expectation holds that sync still';
+REVOKE ALL ON FUNCTION activate._gate_due(bigint) FROM PUBLIC;
 
 -- Deletes that are held may be many, and are older than what comes: "since" is
 -- the "until" of a look that found nothing.  What was written by a transaction
@@ -58,9 +75,11 @@ REVOKE ALL ON FUNCTION activate._queues() FROM PUBLIC;
 CREATE FUNCTION activate._queued(syncs bigint[], since xid8[]) RETURNS TABLE (sync bigint, queued boolean, until xid8)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
-	SELECT u.sync, EXISTS (SELECT FROM activate._outbox o WHERE o.sync = u.sync AND o.xid >= u.since AND NOT o.held OFFSET 0),
-		pg_snapshot_xmin(pg_current_snapshot())
-	  FROM unnest(syncs, _queued.since) u(sync, since);
+	SELECT u.sync, CASE WHEN g.sync IS NULL THEN
+			EXISTS (SELECT FROM activate._outbox o WHERE o.sync = u.sync AND o.xid >= u.since AND NOT o.held OFFSET 0)
+		ELSE activate._gate_due(g.sync) END,
+		CASE WHEN g.sync IS NULL THEN pg_snapshot_xmin(pg_current_snapshot()) ELSE u.since END
+	  FROM unnest(syncs, _queued.since) u(sync, since) LEFT JOIN activate._gate g ON g.sync = u.sync;
 END;
 COMMENT ON FUNCTION activate._queued(bigint[], xid8[]) IS 'private: for which of these syncs are keys queued';
 REVOKE ALL ON FUNCTION activate._queued(bigint[], xid8[]) FROM PUBLIC;
@@ -70,13 +89,13 @@ REVOKE ALL ON FUNCTION activate._queued(bigint[], xid8[]) FROM PUBLIC;
 -- from before that are not missed ones.  A time in the future means that the
 -- clock was set back.
 CREATE FUNCTION activate._plan(setting text, zone text, moment timestamptz)
-RETURNS TABLE (sync bigint, name text, owner oid, login boolean, schedule text, last timestamptz)
+RETURNS TABLE (sync bigint, name text, owner oid, login boolean, schedule text, last timestamptz, model boolean)
 LANGUAGE sql VOLATILE
 BEGIN ATOMIC
 	WITH plan AS (
-		SELECT s.id, coalesce(t.schedule, s.schedule) AS schedule
+		SELECT s.id, coalesce(t.schedule, s.schedule, activate._model_schedule(s.id)) AS schedule
 		  FROM activate.sync s LEFT JOIN activate._timetable(setting) t ON t.name = s.name
-		 WHERE NOT s.paused AND NOT s.implicit AND lower(coalesce(t.schedule, s.schedule)) <> 'off'
+		 WHERE NOT s.paused AND NOT s.implicit AND lower(coalesce(t.schedule, s.schedule, activate._model_schedule(s.id))) <> 'off'
 	), gone AS (
 		DELETE FROM activate._tick t WHERE NOT EXISTS (SELECT FROM plan p WHERE p.id = t.sync)
 	)
@@ -86,10 +105,13 @@ BEGIN ATOMIC
 						WHERE o.sync = p.id AND o.last <= moment AND o.basis = format('%s in %s', p.schedule, zone))
 	ON CONFLICT (sync) DO UPDATE SET last = excluded.last, basis = excluded.basis;
 
-	SELECT s.id, s.name, l.role, l.login, coalesce(t.schedule, s.schedule), k.last
+	-- what has lost its schedule since the statement before is none
+	SELECT s.id, s.name, l.role, l.login, p.schedule, k.last, coalesce(t.schedule, s.schedule) IS NULL
 	  FROM activate._tick k JOIN activate.sync s ON s.id = k.sync
 	  LEFT JOIN activate._timetable(setting) t ON t.name = s.name
 	 CROSS JOIN activate._login(s.owner) l
+	 CROSS JOIN LATERAL (SELECT coalesce(t.schedule, s.schedule, activate._model_schedule(s.id)) AS schedule) p
+	 WHERE p.schedule IS NOT NULL
 	 ORDER BY s.id;
 END;
 COMMENT ON FUNCTION activate._plan(text, text, timestamptz) IS
@@ -107,7 +129,9 @@ REVOKE ALL ON FUNCTION activate._tick_taken(bigint, timestamptz) FROM PUBLIC;
 
 -- Each of those named after "after" has had a succeeded run finished since the
 -- last start of this one (since its declaration, if there was none).  To apply
--- what was queued for it is no such start.
+-- what was queued for it is no such start.  A model without a schedule may start
+-- when one of those that write what it reads has had such a run, unless
+-- another of them has failed, or is held: then it waits for that one to be mended.
 CREATE FUNCTION activate._after_ready(setting text) RETURNS SETOF bigint
 LANGUAGE sql STABLE
 BEGIN ATOMIC
@@ -123,9 +147,24 @@ BEGIN ATOMIC
 			AND EXISTS (SELECT FROM activate.run r
 						 WHERE r.sync = d.id AND r.status = 'succeeded' AND r.finished_at > me.since)
 			AND (me.after IS DISTINCT FROM 'delivered'
-				 OR NOT EXISTS (SELECT FROM activate._outbox o WHERE o.sync = d.id)));
+				 OR NOT EXISTS (SELECT FROM activate._outbox o WHERE o.sync = d.id)))
+	UNION ALL
+	SELECT me.id
+	  FROM (SELECT s.id, coalesce((SELECT r.started_at FROM activate.run r WHERE r.sync = s.id AND NOT r.queued ORDER BY r.id DESC LIMIT 1),
+				s.declared_at) AS since
+			  FROM activate._tick k JOIN activate.sync s ON s.id = k.sync
+			  LEFT JOIN activate._timetable(setting) t ON t.name = s.name
+			 WHERE coalesce(t.schedule, s.schedule) IS NULL) me
+	 CROSS JOIN LATERAL (
+		SELECT bool_or(EXISTS (SELECT FROM activate.run r
+				 WHERE r.sync = d.id AND r.status = 'succeeded' AND r.finished_at > me.since)) AS news,
+			bool_or(NOT d.paused AND (SELECT r.status FROM activate.run r WHERE r.sync = d.id AND r.status <> 'running'
+				 ORDER BY r.id DESC LIMIT 1) IN ('failed', 'held')) AS broken
+		  FROM activate._upstream u JOIN activate.sync d ON d.id = u.upstream
+		 WHERE u.sync = me.id AND u.starts) up
+	 WHERE up.news AND up.broken IS NOT TRUE;
 END;
-COMMENT ON FUNCTION activate._after_ready(text) IS 'private: the syncs with a schedule "after a, b" that may start now';
+COMMENT ON FUNCTION activate._after_ready(text) IS 'private: the syncs that run after others, and may start now';
 REVOKE ALL ON FUNCTION activate._after_ready(text) FROM PUBLIC;
 
 -- A chain is looked at again only if it has been started: a run by hand may

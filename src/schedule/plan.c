@@ -69,8 +69,11 @@ static Datum
 plan_value(HeapTuple tuple, TupleDesc desc, int column)
 {
 	bool		isnull;
+	Datum		value = SPI_getbinval(tuple, desc, column, &isnull);
 
-	return SPI_getbinval(tuple, desc, column, &isnull);
+	if (isnull)
+		elog(ERROR, "unexpected NULL in column %d of the plan", column);
+	return value;
 }
 
 static void
@@ -97,10 +100,13 @@ plan_read(void *arg)
 	plan->queues = queue_read(current);
 	MemoryContextSwitchTo(old);
 
+	if (SPI_execute("SELECT activate._note_upstream()", false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "could not write down the order of the syncs");
+
 	values[0] = CStringGetTextDatum(schedule_timetable);
 	values[1] = CStringGetTextDatum(pg_get_timezone_name(tick_default_zone()));
 	values[2] = TimestampTzGetDatum(clock_now());
-	if (SPI_execute_with_args("SELECT sync, name, owner, login, schedule, last FROM activate._plan($1, $2, $3)",
+	if (SPI_execute_with_args("SELECT sync, name, owner, login, schedule, last, model FROM activate._plan($1, $2, $3)",
 							  3, types, values, NULL, false, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not read the scheduled syncs");
 
@@ -112,6 +118,7 @@ plan_read(void *arg)
 		if (sync != NULL)
 			plan->syncs = lappend(plan->syncs, sync);
 	}
+	order_read(plan);
 	MemoryContextSwitchTo(old);
 }
 
@@ -128,6 +135,7 @@ plan_read_sync(HeapTuple tuple, TupleDesc desc)
 	sync->login = DatumGetBool(plan_value(tuple, desc, 4));
 	sync->schedule = TextDatumGetCString(plan_value(tuple, desc, 5));
 	sync->last = DatumGetTimestampTz(plan_value(tuple, desc, 6));
+	sync->model = DatumGetBool(plan_value(tuple, desc, 7));
 	if (!cron_parse(sync->schedule, &sync->cron, &error))
 	{
 		ereport(LOG,
@@ -160,6 +168,7 @@ plan_carry_over(PlannedSync *sync)
 		sync->due = old->due;
 		sync->due_since = old->due_since;
 		sync->not_before = old->not_before;
+		sync->ended = old->ended;
 	}
 }
 
@@ -207,19 +216,32 @@ plan_read_chained(void *arg)
 	Oid			types[1] = {TEXTOID};
 	Datum		values[1] = {CStringGetTextDatum(schedule_timetable)};
 	TimestampTz now = clock_now();
+	ListCell   *lc;
 
 	if (SPI_execute_with_args("SELECT r FROM activate._after_ready($1) r",
 							  1, types, values, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "could not look at what syncs wait for");
+	foreach(lc, current->syncs)
+		((PlannedSync *) lfirst(lc))->ready = false;
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		PlannedSync *sync = plan_find(DatumGetInt64(plan_value(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1)));
 
+		if (sync != NULL)
+			sync->ready = true;
 		if (sync == NULL || sync->due || sync->not_before > GetCurrentTimestamp() ||
 			runners_busy_with(sync->id))
 			continue;
 		sync->last = now;
 		plan_make_due(sync, now);
+	}
+	/* what a model waits for may have failed since it became due */
+	foreach(lc, current->syncs)
+	{
+		PlannedSync *sync = lfirst(lc);
+
+		if (sync->model && !sync->ready)
+			sync->due = false;
 	}
 }
 
@@ -272,7 +294,7 @@ plan_first_due(void)
 			PlannedSync *sync = lfirst(lc);
 
 			if (sync->due && (first == NULL || sync->due_since < first->due_since) &&
-				!runners_busy_with(sync->id))
+				!runners_busy_with(sync->id) && !order_waits(sync))
 				first = sync;
 		}
 	}

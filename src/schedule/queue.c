@@ -58,6 +58,7 @@ queue_read(const WorkPlan *old)
 			sync->due_since = before->due_since;
 			sync->not_before = before->not_before;
 			sync->failures = before->failures;
+			sync->ended = before->ended;
 			sync->empty = before->empty;
 		}
 		queues = lappend(queues, sync);

@@ -146,6 +146,7 @@ runners_reap(void)
 			runner_unsettled(&runners[i]);
 		if (plan_is_stale)
 			(void) plan_load();
+		order_ended(runners[i].sync);
 		ended = true;
 	}
 	return ended;

@@ -12,6 +12,7 @@
 #define SPAWN_WORKER	"activate worker"
 #define SPAWN_RUNNER	"activate runner"
 #define SPAWN_DELIVERER	"activate deliverer"
+#define SPAWN_LOAD_WORKER "activate load worker"
 
 /* What all ours begin with. */
 #define SPAWN_PREFIX	"activate "

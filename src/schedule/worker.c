@@ -389,6 +389,8 @@ worker_housekeep(void)
 	if (more)
 		return;
 	runners_fail_leftovers();
+	/* a view that was replaced, a table attached: what syncs read may have changed without a declaration */
+	(void) plan_load();
 	next_housekeeping = TimestampTzPlusMilliseconds(clock_now(), WORKER_HOUSEKEEP_MS);
 }
 

@@ -24,6 +24,11 @@ typedef struct PlannedSync
 	bool		due;			/* waits for a free runner */
 	TimestampTz due_since;
 	TimestampTz not_before;		/* of a start that came to nothing: CRON_AFTER, queues */
+	bool		model;			/* runs after what its source reads was written */
+	bool		ready;			/* CRON_AFTER: it may start */
+	int64	   *before;			/* order.c: syncs that go first where both are due */
+	int			nbefore;
+	TimestampTz ended;			/* when its last runner ended; 0: none */
 	bool		queue;			/* keys for a table: see queue.c */
 	int			failures;		/* of a queue, one after the other */
 	FullTransactionId empty;	/* of a queue: nothing but held deletes is older */
@@ -47,6 +52,11 @@ extern bool plan_has_chain(void);	/* is there an "after" at all */
 extern void plan_find_chained(void);	/* those that may start now become due */
 extern PlannedSync *plan_first_due(void);
 extern TimestampTz plan_next_tick(void);	/* 0: none */
+
+/* order.c: of syncs that are due together, who writes what another reads goes first */
+extern void order_read(WorkPlan *plan);	/* as the extension, SPI connected */
+extern bool order_waits(const PlannedSync *sync);
+extern void order_ended(int64 sync);	/* its runner has ended */
 
 /* queue.c: syncs to tables whose changes are captured by trigger */
 extern List *queue_read(const WorkPlan *old);	/* as the extension, SPI connected */

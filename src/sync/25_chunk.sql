@@ -14,7 +14,8 @@ REVOKE ALL ON FUNCTION activate._chunk_keys(activate.sync, text[], text) FROM PU
 -- Where the next chunk ends: at the row after so many.  No row: less than that
 -- is left.  What options.lag has a run read again, each chunk reads again, so it
 -- is no smaller than that.
-CREATE FUNCTION activate._chunk_sql(sync bigint, query text, size bigint) RETURNS text
+-- behind: the key at which a chunk ends that is under way; NULL: what is done.
+CREATE FUNCTION activate._chunk_sql(sync bigint, query text, size bigint, behind text[] DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -29,7 +30,7 @@ BEGIN
 			SELECT format('SELECT ARRAY[%s] FROM (%s) q WHERE %s ORDER BY %s OFFSET %s LIMIT 1',
 					string_agg(format('q.k%s::text', i), ', ' ORDER BY i), query,
 					concat_ws(' AND ', string_agg(format('q.k%s IS NOT NULL', i), ' AND ' ORDER BY i), activate._chunk_keys(s,
-						(SELECT b.reached FROM activate._backfill b WHERE b.sync = s.id), '>')),
+						coalesce(behind, (SELECT b.reached FROM activate._backfill b WHERE b.sync = s.id)), '>')),
 					string_agg('q.k' || i, ', ' ORDER BY i), size)
 			  FROM generate_subscripts(s.key_columns, 1) i);
 	END IF;
@@ -43,21 +44,21 @@ BEGIN
 		activate._since_sql(watermark, NULL, 'q.c', '>'), size, again);
 END
 $$;
-COMMENT ON FUNCTION activate._chunk_sql(bigint, text, bigint) IS
+COMMENT ON FUNCTION activate._chunk_sql(bigint, text, bigint, text[]) IS
 	'private: the statement that looks for the end of the next chunk of a run, as text, a value per column';
-REVOKE ALL ON FUNCTION activate._chunk_sql(bigint, text, bigint) FROM PUBLIC;
+REVOKE ALL ON FUNCTION activate._chunk_sql(bigint, text, bigint, text[]) FROM PUBLIC;
 
-CREATE FUNCTION activate._chunk_condition(sync bigint, reached text[]) RETURNS text
+CREATE FUNCTION activate._chunk_condition(sync bigint, reached text[], behind text[] DEFAULT NULL) RETURNS text
 LANGUAGE sql STABLE
 BEGIN ATOMIC
 	SELECT CASE WHEN s.capture = 'cursor' THEN format('q.c <= %L::%s', _chunk_condition.reached[1], s.cursor_type)
-		ELSE concat_ws(' AND ', activate._chunk_keys(s, b.reached, '>'), activate._chunk_keys(s, _chunk_condition.reached, '<=')) END
+		ELSE concat_ws(' AND ', activate._chunk_keys(s, coalesce(behind, b.reached), '>'), activate._chunk_keys(s, _chunk_condition.reached, '<=')) END
 	  FROM activate.sync s LEFT JOIN activate._backfill b ON b.sync = s.id
 	 WHERE s.id = _chunk_condition.sync;
 END;
-COMMENT ON FUNCTION activate._chunk_condition(bigint, text[]) IS
+COMMENT ON FUNCTION activate._chunk_condition(bigint, text[], text[]) IS
 	'private: which rows of a sync''s query are in a chunk that ends there (by cursor: beside what a run begins with)';
-REVOKE ALL ON FUNCTION activate._chunk_condition(bigint, text[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION activate._chunk_condition(bigint, text[], text[]) FROM PUBLIC;
 
 CREATE FUNCTION activate._chunk_done(sync bigint, reached text[]) RETURNS void
 LANGUAGE sql

@@ -5,6 +5,10 @@ BEGIN ATOMIC
 	DELETE FROM activate._receipt r WHERE r.sync = _drop.sync;
 	DELETE FROM activate._tally t WHERE t.sync = _drop.sync;
 	DELETE FROM activate._tick t WHERE t.sync = _drop.sync;
+	DELETE FROM activate._drift_remote d WHERE d.sync = _drop.sync;
+	DELETE FROM activate.drift d WHERE d.sync = _drop.sync;
+	DELETE FROM activate._watch w WHERE w.sync = _drop.sync;
+	DELETE FROM activate._gate g WHERE g.sync = _drop.sync;
 	DELETE FROM activate.sync s WHERE s.id = _drop.sync;
 END;
 COMMENT ON FUNCTION activate._drop(bigint) IS 'private: removes a declaration and its history';
@@ -52,6 +56,7 @@ CREATE FUNCTION activate._replay(sync bigint, since timestamptz)
 RETURNS TABLE (key jsonb, op "char", body jsonb, hash bigint, undone boolean)
 LANGUAGE sql
 SET enable_nestloop = off
+SET jit = off
 BEGIN ATOMIC
 	WITH undone AS MATERIALIZED (
 		SELECT DISTINCT r.key FROM activate.rejection r WHERE r.sync = _replay.sync AND r.code = 'undone'),
@@ -81,6 +86,10 @@ BEGIN ATOMIC
 	-- of the bytes of the encoding that the original had
 	UPDATE activate._sent t SET digest = activate._key_digest(t.key)
 	 WHERE activate._installation() = 'copy' AND t.digest <> activate._key_digest(t.key);
+	UPDATE activate._kept k SET digest = activate._key_digest(k.key)
+	 WHERE activate._installation() = 'copy' AND k.digest <> activate._key_digest(k.key);
+	-- numbers of another cluster, until each is declared anew
+	UPDATE activate.sync s SET reads = '{}' WHERE activate._installation() = 'copy' AND NOT s.implicit;
 	UPDATE activate._identity i
 	   SET system = c.system_identifier, database = d.oid, name = current_setting('activate.identity'), origin = activate._origin()
 	  FROM pg_catalog.pg_control_system() c, pg_catalog.pg_database d

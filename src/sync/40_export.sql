@@ -68,7 +68,17 @@ BEGIN ATOMIC
 			(4, CASE WHEN s.paused AND s.pause_reason IS NULL THEN format('SELECT %I.activate_pause(%L);', x.schema, s.name) END),
 			(5, 'RESET search_path;'),
 			(6, 'RESET ROLE;')) AS p(part, line)
-		 WHERE NOT s.implicit)
+		 WHERE NOT s.implicit
+		UNION ALL
+		SELECT 4, lpad(e.id::text, 20, '0'), p.part, p.line
+		  FROM extension x, activate._expectation e JOIN pg_catalog.pg_class c ON c.oid = e.relation
+		  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace, LATERAL (VALUES
+			(1, format('SET ROLE %I;', e.owner)),
+			(2, format('SET search_path = %s;', e.search_path)),
+			(3, format('SELECT %I.activate_expect(%L, %L, %L, on_fail => %L, options => %L);', x.schema,
+				format('%I.%I', n.nspname, c.relname), e.name, e.expectation, e.on_fail, e.options)),
+			(4, 'RESET search_path;'),
+			(5, 'RESET ROLE;')) AS p(part, line))
 	SELECT script.line FROM script WHERE script.line IS NOT NULL
 	 ORDER BY script.section, script.name COLLATE "C", script.part, script.line COLLATE "C";
 END;

@@ -18,6 +18,9 @@
  * - file by file, where the source is a table of files whose ledger says which
  *	 ones are loaded (file/ledger.c).
  *
+ * Chunks of an empty table are loaded by several processes at once
+ * (load/worker.c): the run goes on behind the last of them.
+ *
  * The end of a chunk must be found without reading all that is left: else it
  * would be read once for each chunk, which for a web API as source would be
  * the whole of its pages.  So a source that cannot be read in that order (by an
@@ -33,11 +36,14 @@
 #include "load/load.h"
 #include "file/file.h"
 #include "nodes/plannodes.h"
+#include "quality/quality.h"
 #include "sync/verbs.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/plancache.h"
 
+static char *text_of(const char *sql, int nargs, const Oid *types, const Datum *values, const char *nulls);
+static RunChunk *next_rows(const Sync *sync, const RunChunk *behind);
 static RunChunk *next_file(const Sync *sync);
 static bool chunk_possible(const Sync *sync);
 static bool find_end(const Sync *sync, const char *statement, RunChunk *chunk);
@@ -47,32 +53,59 @@ static bool reads_in_order(Plan *plan);
 RunChunk *
 chunk_next(const Sync *sync)
 {
-	Oid			types[3] = {INT8OID, TEXTOID, INT8OID};
-	Datum		values[3] = {Int64GetDatum(sync->id)};
 	RunChunk   *chunk;
-	char	   *reason;
-	char	   *query;
 
 	if (file_by_ledger(sync))
 		return next_file(sync);
-	if (!chunk_possible(sync) || (query = sync_query(sync, &reason)) == NULL)
+	if (!chunk_possible(sync) || (chunk = next_rows(sync, NULL)) == NULL)
+		return NULL;
+	if (chunk->last)
+		chunk->condition = "true";
+	return chunk;
+}
+
+RunChunk *
+chunk_behind(const Sync *sync, const RunChunk *chunk)
+{
+	return next_rows(sync, chunk);
+}
+
+static char *
+text_of(const char *sql, int nargs, const Oid *types, const Datum *values, const char *nulls)
+{
+	return TextDatumGetCString(own_value(sql, nargs, types, values, nulls, NULL));
+}
+
+/* The rows after a chunk that is under way; NULL: after what is done. */
+static RunChunk *
+next_rows(const Sync *sync, const RunChunk *behind)
+{
+	Oid			types[4] = {INT8OID, TEXTOID, INT8OID, TEXTARRAYOID};
+	Datum		values[4] = {Int64GetDatum(sync->id)};
+	char		nulls[4] = {' ', ' ', ' ', behind ? ' ' : 'n'};
+	RunChunk   *chunk;
+	char	   *reason;
+	bool		judged;
+	char	   *query = quality_query(sync, &judged, &reason);
+
+	if (query == NULL)
 		return NULL;
 	values[1] = CStringGetTextDatum(query);
 	values[2] = Int64GetDatum(activate_chunk_rows);
+	values[3] = behind ? behind->end : (Datum) 0;
 
 	chunk = palloc0(sizeof(RunChunk));
 	chunk->ahead = sync->capture != CAPTURE_CURSOR;
-	if (!find_end(sync, own_text("SELECT activate._chunk_sql($1, $2, $3)", 3, types, values), chunk) ||
+	if (!find_end(sync, text_of("SELECT activate._chunk_sql($1, $2, $3, $4)", 4, types, values, nulls), chunk) ||
 		(chunk->ahead && chunk->last))
 		return NULL;
 	if (chunk->last)
-	{
-		chunk->condition = "true";
 		return chunk;
-	}
-	types[1] = TEXTARRAYOID;
+	types[1] = types[2] = TEXTARRAYOID;
 	values[1] = chunk->end;
-	chunk->condition = own_text("SELECT activate._chunk_condition($1, $2)", 2, types, values);
+	values[2] = values[3];
+	nulls[2] = nulls[3];
+	chunk->condition = text_of("SELECT activate._chunk_condition($1, $2, $3)", 3, types, values, nulls);
 	return chunk;
 }
 
@@ -111,8 +144,8 @@ chunk_possible(const Sync *sync)
 {
 	bool		first = verb_count("SELECT count(*) FROM activate._watermark WHERE sync = $1", sync->id, NULL) == 0;
 
-	/* what is there at one moment is to count as known */
-	if (first && sync->kind == SYNC_TO_API && !sync_option_bool(sync, "backfill", true))
+	/* what is there at one moment is to count as known; so is what the application holds then */
+	if (sync->kind == SYNC_TO_API && ((first && !sync_option_bool(sync, "backfill", true)) || sync_heeds_application(sync)))
 		return false;
 	if (sync->capture != CAPTURE_CURSOR && sync->kind != SYNC_TO_API)
 		return load_by_chunks(sync);

@@ -36,22 +36,28 @@ activate_sync(PG_FUNCTION_ARGS)
 
 	read_arguments(fcinfo, &declaration);
 	check_name(&declaration);
+	declare_watch_implies(&declaration);
 	check_mode(&declaration);
 	check_capture(&declaration);
 	declare_check_options(&declaration);
 	check_schedule(&declaration);
+	declare_check_materialized(&declaration);
 
 	declaration.source = sync_source_open(declaration.source_text);
 	declare_open_target(&declaration);
-	if (declaration.capture == CAPTURE_TRIGGER)
+	if (declaration.capture == CAPTURE_TRIGGER && !(declare_watches(&declaration) && declare_has_no_triggers(&declaration)))
 		check_trigger_source(&declaration);
 	declare_check_target(&declaration);
 	declare_map(&declaration);
 	declare_keys(&declaration);
+	declare_watch(&declaration);
 	declare_check_history(&declaration);
-	if (!OidIsValid(declaration.target_rel))
+	declare_check_conflict(&declaration);
+	if (!OidIsValid(declaration.target_rel) && !declare_is_view(&declaration))
 		declare_create_target(&declaration);
 	declare_query(&declaration);
+	if (declare_is_view(&declaration))
+		declare_create_view(&declaration);
 
 	id = declare_store(&declaration);
 

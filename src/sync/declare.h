@@ -27,6 +27,14 @@ typedef struct DeclaredKey
 	char	   *target;			/* target column that it is mapped to, or NULL */
 } DeclaredKey;
 
+/* A table of options.watch, and the columns that hold the key. */
+typedef struct DeclaredWatch
+{
+	Oid			relation;
+	List	   *names;			/* char * */
+	List	   *attributes;		/* integers: their numbers */
+} DeclaredWatch;
+
 typedef struct Declaration
 {
 	/* the arguments */
@@ -54,7 +62,8 @@ typedef struct Declaration
 	List	   *columns;		/* DeclaredColumn */
 	char	   *unsent;			/* source columns that go nowhere, for a NOTICE; NULL: none */
 	List	   *keys;			/* DeclaredKey */
-	Var		   *cursor;			/* options.cursor, or NULL */
+	Var		   *cursor;			/* options.cursor, or that of options.newest, or NULL */
+	List	   *watched;		/* DeclaredWatch */
 	Query	   *query;			/* Q */
 } Declaration;
 
@@ -67,15 +76,35 @@ extern void declare_open_target(Declaration *declaration);
 extern void declare_create_target(Declaration *declaration);
 extern void declare_check_target(const Declaration *declaration);
 
+/* view.c: options.materialized */
+extern bool declare_is_view(const Declaration *declaration);
+extern void declare_check_materialized(const Declaration *declaration);
+extern void declare_open_view(Declaration *declaration);
+extern void declare_create_view(Declaration *declaration);
+
 /* history.c: options.history */
 extern bool declare_keeps_history(const Declaration *declaration);
 extern bool declare_is_version_column(const Declaration *declaration, const char *name);
 extern void declare_check_history(const Declaration *declaration);
 
+/* conflict.c: options.conflict, options.newest */
+extern bool declare_is_conflict(const JsonbValue *value);
+extern bool declare_is_newest(const JsonbValue *value);
+extern void declare_check_conflict(const Declaration *declaration);
+extern Var *declare_newest(const Declaration *declaration);
+extern void declare_conflict_changed(const Sync *old, const Sync *new);
+
 /* map.c */
 extern void declare_map(Declaration *declaration);
 extern void declare_keys(Declaration *declaration);
 extern void declare_query(Declaration *declaration);
+
+/* watch.c: options.watch */
+extern bool declare_watches(const Declaration *declaration);
+extern void declare_watch_implies(Declaration *declaration);
+extern bool declare_has_no_triggers(const Declaration *declaration);
+extern void declare_watch(Declaration *declaration);
+extern void declare_store_watch(const Declaration *declaration, int64 id);
 
 /* store.c */
 extern int64 declare_store(const Declaration *declaration);

@@ -74,6 +74,21 @@ explain_delivery(ReturnSetInfo *result, const Sync *sync, const RunCounts *count
 		explain_line(result, psprintf("  Nothing is delivered for now: %s", reason));
 }
 
+/* Requests that a call makes besides its first, at least: a job is filled, asked for once and read. */
+static int
+further_requests(const ConnectorWrite *write)
+{
+	int			n = 0;
+
+	if (write->lookup != NULL)
+		return 1;
+	if (write->job == NULL)
+		return 0;
+	for (int i = 0; i < write->job->nresults; i++)
+		n += write->job->results[i].step.path != NULL;
+	return write->job->nsteps + 1 + n;
+}
+
 static void
 count_calls(Estimate *estimate, OutboxOp op, int64 rows)
 {
@@ -83,10 +98,13 @@ count_calls(Estimate *estimate, OutboxOp op, int64 rows)
 
 	if (write == NULL)
 		return;
+	if (write->bulk != NULL && rows >= write->bulk_rows)
+		write = write->bulk;
 	batch = Max(estimate->batch > 0 ? Min(estimate->batch, write->batch) : write->batch, 1);
 	calls = (rows + batch - 1) / batch;
-	estimate->calls += calls;
-	estimate->cost += calls * write->cost;
+	estimate->calls += calls * (1 + further_requests(write));
+	/* that of a lookup counts both of its requests */
+	estimate->cost += calls * (write->cost + (write->job ? further_requests(write) : 0));
 }
 
 static void

@@ -15,6 +15,7 @@
 #include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "outbox/outbox.h"
+#include "quality/quality.h"
 #include "quota/quota.h"
 #include "sync/verbs.h"
 #include "utils/acl.h"
@@ -122,7 +123,10 @@ activate_adopt(PG_FUNCTION_ARGS)
 				 errhint("Only a superuser may say that it is the real one.")));
 	verb_count("SELECT activate._adopt() WHERE $1 = 0", 0, NULL);
 	if (copy)
+	{
 		redeclare_all(outbox_restamp());
+		quality_adopt();
+	}
 	else
 		ereport(NOTICE,
 				(errmsg("this database is no copy: its syncs go on as they are"),
@@ -134,30 +138,8 @@ activate_adopt(PG_FUNCTION_ARGS)
 static void
 redeclare_all(int64 pending)
 {
-	IdentityScope scope;
-	List	   *syncs = NIL;
+	List	   *syncs = sync_load_found("SELECT id FROM activate.sync WHERE NOT implicit ORDER BY id");
 	ListCell   *cell;
-	MemoryContext context = CurrentMemoryContext;
-
-	identity_enter_extension(&scope);
-	SPI_connect();
-	SPI_execute("SELECT id FROM activate.sync WHERE NOT implicit ORDER BY id", false, 0);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		bool		isnull;
-		int64		id = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull));
-		Sync	   *sync = sync_load(id, context);
-		MemoryContext previous;
-
-		/* dropped since our snapshot was taken */
-		if (sync == NULL)
-			continue;
-		previous = MemoryContextSwitchTo(context);
-		syncs = lappend(syncs, sync);
-		MemoryContextSwitchTo(previous);
-	}
-	SPI_finish();
-	identity_leave(&scope);
 
 	foreach(cell, syncs)
 		redeclare(lfirst(cell));

@@ -160,6 +160,8 @@ declare_keys(Declaration *declaration)
 
 	if (declaration->key_text)
 		explicit_keys(declaration);
+	else if (declare_is_view(declaration))
+		return;					/* nothing is looked for by it */
 	else
 		default_keys(declaration);
 
@@ -359,9 +361,9 @@ declare_query(Declaration *declaration)
 		targets = lappend(targets,
 						  makeTargetEntry(copyObject((Expr *) ((DeclaredKey *) lfirst(cell))->column),
 										  list_length(targets) + 1, psprintf("k%d", i++), false));
-	if (cursor)
+	declaration->cursor = cursor ? cursor_column(declaration, cursor) : declare_newest(declaration);
+	if (declaration->cursor)
 	{
-		declaration->cursor = cursor_column(declaration, cursor);
 		targets = lappend(targets, makeTargetEntry(copyObject((Expr *) declaration->cursor),
 												   list_length(targets) + 1, pstrdup("c"), false));
 	}

@@ -20,8 +20,13 @@ typedef enum OptionKind
 	OPTION_PERCENT,				/* integer 0..100 */
 	OPTION_BOOLEAN,
 	OPTION_AFTER,
+	OPTION_MATERIALIZED,
 	OPTION_PRIORITY,
-	OPTION_SWEEP
+	OPTION_DRIFT,
+	OPTION_SWEEP,
+	OPTION_CONFLICT,
+	OPTION_NEWEST,
+	OPTION_WATCH
 } OptionKind;
 
 static const struct
@@ -33,16 +38,21 @@ static const struct
 	{"after", OPTION_AFTER},
 	{"backfill", OPTION_BOOLEAN},
 	{"batch", OPTION_COUNT},
+	{"conflict", OPTION_CONFLICT},
 	{"cursor", OPTION_TEXT},
 	{"deleted", OPTION_TEXT},
 	{"history", OPTION_BOOLEAN},
 	{"image", OPTION_BOOLEAN},
 	{"lag", OPTION_INTERVAL},
+	{"materialized", OPTION_MATERIALIZED},
 	{"max_delete_percent", OPTION_PERCENT},
 	{"min_deletes", OPTION_NUMBER},
+	{"newest", OPTION_NEWEST},
+	{"on_drift", OPTION_DRIFT},
 	{"priority", OPTION_PRIORITY},
 	{"sweep", OPTION_SWEEP},
 	{"undo", OPTION_BOOLEAN},
+	{"watch", OPTION_WATCH},
 	{"where", OPTION_TEXT},
 };
 
@@ -222,12 +232,34 @@ check_option(const char *name, OptionKind kind, const JsonbValue *value)
 			if (text == NULL || (strcmp(text, "delivered") != 0 && strcmp(text, "succeeded") != 0))
 				refuse_value(name, "\"succeeded\" or \"delivered\"");
 			break;
+		case OPTION_MATERIALIZED:
+			if (text == NULL || (strcmp(text, "table") != 0 && strcmp(text, "view") != 0 && strcmp(text, "incremental") != 0))
+				refuse_value(name, "\"table\", \"view\" or \"incremental\"");
+			break;
 		case OPTION_PRIORITY:
 			if (text == NULL || quota_class_named(text) == QUOTA_CLASSES)
 				refuse_value(name, "\"interactive\", \"normal\" or \"backfill\"");
 			break;
+		case OPTION_DRIFT:
+			if (text == NULL || (strcmp(text, "propose") != 0 && strcmp(text, "evolve") != 0 &&
+								 strcmp(text, "freeze") != 0 && strcmp(text, "discard") != 0))
+				refuse_value(name, "\"propose\", \"evolve\", \"freeze\" or \"discard\"");
+			break;
 		case OPTION_SWEEP:
 			check_sweep(name, text);
+			break;
+		case OPTION_CONFLICT:
+			if (!declare_is_conflict(value))
+				refuse_value(name, "\"warehouse\", \"application\" or \"newest\", or an object that says it by column, with \"*\" for all others and \"ignore\" for those that are not compared");
+			break;
+		case OPTION_NEWEST:
+			if (!declare_is_newest(value))
+				refuse_value(name, "the name of a column of both sides, or {\"warehouse\": source column, \"application\": target column}");
+			break;
+		case OPTION_WATCH:
+			if (value->type != jbvBinary || !JsonContainerIsObject(value->val.binary.data) ||
+				JsonContainerSize(value->val.binary.data) == 0)
+				refuse_value(name, "an object of tables, each with its columns that hold the key, for example {\"sales.orders\": \"customer_id\"}");
 			break;
 	}
 }

@@ -16,17 +16,19 @@
 
 #include "access/xact.h"
 #include "capture/capture.h"
-#include "catalog/pg_type.h"
 #include "catalog/progress.h"
+#include "compare/compare.h"
 #include "core/attempt.h"
 #include "core/compat.h"
+#include "core/errors.h"
 #include "core/guc.h"
-#include "core/own.h"
+#include "drift/drift.h"
 #include "file/file.h"
 #include "load/load.h"
+#include "load/worker.h"
 #include "miscadmin.h"
+#include "quality/quality.h"
 #include "sync/verbs.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -35,22 +37,27 @@ typedef struct RunPart
 	const Sync *sync;
 	int64		run;
 	bool		queued;
+	bool		full;
 	bool		whole;			/* no chunks */
 	RunChunk   *chunk;			/* what was done; NULL: all that was left */
 	RunCounts	counts;			/* of the whole run */
 } RunPart;
 
+/* A run that began as a look at what holds the sync, and does what that has kept from being done. */
+static int64 resumed = 0;
+
 static void run_source(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCounts *counts);
 static void run_files(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCounts *counts);
 static bool is_under_way(const Sync *sync);
+static void run_by_hand(RunPart *part);
+static void held_by_row(RunPart *part, const RunCounts *before, const ErrorData *error);
+static bool run_look(RunPart *part);
+static bool makes_good(const Sync *sync);
 static char *stop_reason(const Sync *sync, int64 run);
+static const Sync *look_at_source(const Sync *sync, bool begins, char **refused);
 static bool run_attempt(RunPart *part, char **refused);
 static ErrorData *run_try(RunPart *part);
-static int64 run_start(const Sync *sync);
-static void read_counts(int64 run, RunCounts *counts);
-static void record(int64 run, const char *status, const RunCounts *counts, const char *error);
-static void run_finish(int64 run, const RunCounts *counts, const char *error);
-static void run_report(const Sync *sync, const RunCounts *counts);
+static void run_together(RunPart *part);
 
 ACTIVATE_FUNCTION(activate_run);
 ACTIVATE_FUNCTION(activate_run_start);
@@ -59,25 +66,79 @@ ACTIVATE_FUNCTION(activate_run_execute);
 Datum
 activate_run(PG_FUNCTION_ARGS)
 {
-	Sync	   *sync;
+	const Sync *sync;
 	bool		full = !PG_ARGISNULL(1) && PG_GETARG_BOOL(1);
-	RunCounts	counts = {0};
+	RunPart		part = {.full = full, .whole = true};
 	int64		run;
+	char	   *refused;
 
 	sync = verb_sync_locked(fcinfo);
 	sync_refuse_copy();
+	sync = look_at_source(sync, true, &refused);
+	if (refused)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("sync \"%s\" cannot run: %s", sync->name, refused),
+				 errhint("activate_heal() changes the declaration as activate.drift proposes; or declare it again by activate_sync().")));
 	run = run_start(sync);
 	progress_begin(run, sync->id);
-	run_execute(sync, run, full, NULL, &counts);
+	part.sync = sync;
+	part.run = run;
+	run_by_hand(&part);
+	drift_ran(part.sync);
 	progress_end();
 	if (full && sync_set_back(sync))
 	{
 		verb_count("UPDATE activate.sync SET origin = activate._origin() WHERE id = $1", sync->id, NULL);
 		sync_changed();
 	}
-	run_finish(run, &counts, NULL);
-	run_report(sync, &counts);
+	run_finish(run, &part.counts, NULL);
+	run_report(sync, &part.counts);
 	PG_RETURN_INT64(run);
+}
+
+static void
+by_hand_work(void *arg)
+{
+	RunPart    *part = arg;
+
+	run_execute(part->sync, part->run, part->full, NULL, &part->counts);
+	quality_result(part->sync, part->run);
+}
+
+/* What an expectation holds is no error: but what has been done by then must be taken back. */
+static void
+run_by_hand(RunPart *part)
+{
+	RunCounts	before = part->counts;
+	ErrorData  *error;
+
+	if (!quality_applies(part->sync))
+	{
+		run_execute(part->sync, part->run, part->full, NULL, &part->counts);
+		return;
+	}
+	part->counts.gate = quality_admit(part->sync, part->run);
+	if (part->counts.gate)
+	{
+		part->counts.held = true;
+		return;
+	}
+	error = attempt(by_hand_work, part);
+	if (error == NULL)
+		return;
+	if (error->sqlerrcode != ERRCODE_ACTIVATE_HELD)
+		ReThrowError(error);
+	held_by_row(part, &before, error);
+}
+
+static void
+held_by_row(RunPart *part, const RunCounts *before, const ErrorData *error)
+{
+	part->counts = *before;
+	part->counts.held = true;
+	part->counts.gate = error->message;
+	quality_tripped(part->sync, part->run, error->message);
 }
 
 void
@@ -95,6 +156,8 @@ run_execute(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCo
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("sync \"%s\" cannot run: %s", sync->name, gone),
 				 errhint("Declare it again by activate_sync().")));
+	if (sync_is_view(sync))
+		return;
 	if (file_by_ledger(sync))
 		run_files(sync, run, full, chunk, counts);
 	else
@@ -104,6 +167,8 @@ run_execute(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCo
 static void
 run_source(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCounts *counts)
 {
+	if (sync->kind == SYNC_TO_API && sync_heeds_application(sync))
+		compare_settle(sync, chunk == NULL);
 	if (sync->kind == SYNC_TO_API)
 		capture_plan(sync, run, full, chunk, counts);
 	else
@@ -176,16 +241,26 @@ activate_run_execute(PG_FUNCTION_ARGS)
 	char	   *refused = NULL;
 
 	(void) sync_lock(id, true);
+	part.queued &= part.run != resumed;
 	part.sync = sync_load(id, CurrentMemoryContext);
 	if (part.sync == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("run %lld is not running, or its sync was dropped", (long long) part.run)));
 
-	read_counts(part.run, &part.counts);
+	run_read_counts(part.run, &part.counts);
 	progress_begin(part.run, id);
 	if ((stopped = stop_reason(part.sync, part.run)) != NULL)
 		run_finish(part.run, &part.counts, stopped);
+	else if (run_look(&part))
+	{
+		progress_keep();
+		PG_RETURN_BOOL(true);
+	}
+	else if (part.counts.gate && part.queued)
+		verb_count("DELETE FROM activate.run WHERE id = $1", part.run, NULL);
+	else if (part.counts.gate)
+		run_finish(part.run, &part.counts, NULL);
 	else if (!run_attempt(&part, &refused))
 	{
 		sync_pause(id, refused);
@@ -193,15 +268,53 @@ activate_run_execute(PG_FUNCTION_ARGS)
 	}
 	/* a chunk that is held has not moved the watermark, a file that nobody has read is not written down: the next would be the same */
 	else if (part.chunk == NULL || part.chunk->last || part.counts.held || (part.chunk->file && part.chunk->file->rows < 0))
+	{
+		drift_ran(part.sync);
 		run_finish(part.run, &part.counts, NULL);
+	}
 	else
 	{
-		record(part.run, "running", &part.counts, NULL);
+		run_record(part.run, "running", &part.counts, NULL);
 		progress_keep();
 		PG_RETURN_BOOL(true);
 	}
 	progress_end();
 	PG_RETURN_BOOL(false);
+}
+
+/*
+ * Once for each run: may it pass anything on?  True: it may, and what was
+ * looked at is to be committed before the rest begins.  What is queued is not
+ * worth a look at all that the sync reads, unless it is held already.
+ */
+static bool
+run_look(RunPart *part)
+{
+	static int64 looked = 0;
+
+	if (looked == part->run)
+		return false;
+	looked = part->run;
+	if (part->queued ? !quality_gated(part->sync->id) : !quality_applies(part->sync))
+		return false;
+	part->counts.gate = quality_admit(part->sync, part->run);
+	part->counts.held |= part->counts.gate != NULL;
+	if (part->counts.gate)
+		return false;
+	if (part->queued && makes_good(part->sync))
+	{
+		verb_count("UPDATE activate.run SET queued = false WHERE id = $1", part->run, NULL);
+		verb_count("DELETE FROM activate._gate WHERE sync = $1", part->sync->id, NULL);
+		resumed = part->run;
+	}
+	return true;
+}
+
+/* Was its last run held by an expectation, so that it has done nothing? */
+static bool
+makes_good(const Sync *sync)
+{
+	return verb_count("SELECT activate._run_was_held($1)::int::bigint", sync->id, NULL) != 0;
 }
 
 /* Why a run is not to go on with its next chunk; NULL: it is, or begins only now. */
@@ -228,6 +341,23 @@ stop_reason(const Sync *sync, int64 run)
 	return NULL;
 }
 
+/*
+ * A view has followed already, as PostgreSQL has it.  Asking whether anything is
+ * gone locks the source: who was just altering it has committed then, and the
+ * declaration with it.
+ */
+static const Sync *
+look_at_source(const Sync *sync, bool begins, char **refused)
+{
+	*refused = NULL;
+	if (sync_is_view(sync))
+		return sync;
+	sync = drift_check(sync, begins, refused);
+	if (*refused == NULL && sync_gone_reason(sync) != NULL)
+		sync = drift_check(sync_load(sync->id, CurrentMemoryContext), begins, refused);
+	return sync;
+}
+
 /* False, with the reason, if the sync must be paused: something it needs is gone or forbidden. */
 static bool
 run_attempt(RunPart *part, char **refused)
@@ -235,7 +365,9 @@ run_attempt(RunPart *part, char **refused)
 	RunCounts	before = part->counts;
 	ErrorData  *error;
 
-	*refused = sync_gone_reason(part->sync);
+	part->sync = look_at_source(part->sync, part->counts.read == 0, refused);
+	if (*refused == NULL)
+		*refused = sync_gone_reason(part->sync);
 	if (*refused)
 		return false;
 
@@ -253,6 +385,11 @@ run_attempt(RunPart *part, char **refused)
 		part->whole = true;
 		error = run_try(part);
 	}
+	if (error && error->sqlerrcode == ERRCODE_ACTIVATE_HELD)
+	{
+		held_by_row(part, &before, error);
+		return true;
+	}
 	if (error && error->sqlerrcode != ERRCODE_INSUFFICIENT_PRIVILEGE)
 		ReThrowError(error);
 	if (error)
@@ -269,19 +406,64 @@ run_work(void *arg)
 	RunPart    *part = arg;
 	const Sync *sync = part->sync;
 
-	if (part->queued && sync->kind != SYNC_TO_API)
+	if (part->queued && sync->kind == SYNC_TO_API)
+		return;					/* its gate was looked at: there was no more to do */
+	if (part->queued)
 		load_queued(sync, part->run, &part->counts);
 	else
 	{
-		if (!part->whole)
+		if (!part->whole && !sync_is_view(sync) && !quality_judges_result(sync))
 			part->chunk = chunk_next(sync);
-		run_execute(sync, part->run, false, part->chunk, &part->counts);
+		if (part->chunk && part->chunk->ahead && sync->kind != SYNC_TO_API && load_workers > 1 && load_in_parallel(sync))
+			run_together(part);
+		else
+			run_execute(sync, part->run, false, part->chunk, &part->counts);
+		quality_result(sync, part->run);
 	}
 	if (part->chunk && !part->chunk->last)
 	{
 		chunk_done(sync, part->chunk);
 		identity_fire_deferred();
 	}
+}
+
+/*
+ * The chunk and those behind it, by this process and load workers.  What one of
+ * these could not do is done here.
+ */
+static void
+run_together(RunPart *part)
+{
+	RunChunk   *chunks = palloc0(load_workers * sizeof(RunChunk));
+	LoadWorker **workers = palloc0(load_workers * sizeof(LoadWorker *));
+	RunChunk   *next = part->chunk;
+	int			n = 0;
+
+	do
+	{
+		chunks[n] = *next;
+		chunks[n].beside = n > 0;
+		workers[n] = n > 0 ? load_worker_start(part->sync, &chunks[n]) : NULL;
+		n++;
+	} while (n < load_workers && (n == 1 || workers[n - 1]) && (next = chunk_behind(part->sync, next)) != NULL);
+	/* found, but there was nobody to do it */
+	if (n > 1 && workers[n - 1] == NULL)
+		n--;
+
+	chunks[0].beside = n > 1;
+	run_execute(part->sync, part->run, false, &chunks[0], &part->counts);
+	/* what is left to do is done before the first of them commits */
+	for (int i = 1; i < n; i++)
+		if (!load_worker_await(workers[i]))
+		{
+			run_execute(part->sync, part->run, false, &chunks[i], &part->counts);
+			load_worker_end(workers[i]);
+			workers[i] = NULL;
+		}
+	for (int i = 1; i < n; i++)
+		if (workers[i] && !load_worker_commit(workers[i], &part->counts))
+			run_execute(part->sync, part->run, false, &chunks[i], &part->counts);
+	*part->chunk = chunks[n - 1];
 }
 
 /* The error, after what was done is taken back; NULL: there was none. */
@@ -293,72 +475,4 @@ run_try(RunPart *part)
 	part->chunk = NULL;
 	progress_update(NULL, counts->read, counts->inserted + counts->updated + counts->deleted);
 	return attempt(run_work, part);
-}
-
-static int64
-run_start(const Sync *sync)
-{
-	return verb_count("INSERT INTO activate.run (sync, status, pid) VALUES ($1, 'running', pg_backend_pid())"
-					  " RETURNING id", sync->id, NULL);
-}
-
-static void
-run_finish(int64 run, const RunCounts *counts, const char *error)
-{
-	record(run, error ? "failed" : counts->held ? "held" : "succeeded", counts, error);
-}
-
-/* What the chunks before this transaction have done. */
-static void
-read_counts(int64 run, RunCounts *counts)
-{
-	Oid			type = INT8OID;
-	Datum		id = Int64GetDatum(run);
-	Datum		array;
-	Datum	   *values;
-	int			n;
-
-	array = own_value("SELECT ARRAY[rows_read, rows_inserted, rows_updated, rows_deleted, rows_rejected]"
-					  " FROM activate.run WHERE id = $1", 1, &type, &id, NULL, NULL);
-	deconstruct_array(DatumGetArrayTypeP(array), INT8OID, sizeof(int64), FLOAT8PASSBYVAL, TYPALIGN_DOUBLE,
-					  &values, NULL, &n);
-	counts->read = DatumGetInt64(values[0]);
-	counts->inserted = DatumGetInt64(values[1]);
-	counts->updated = DatumGetInt64(values[2]);
-	counts->deleted = DatumGetInt64(values[3]);
-	counts->rejected = DatumGetInt64(values[4]);
-}
-
-static void
-record(int64 run, const char *status, const RunCounts *counts, const char *error)
-{
-	Oid			types[8] = {INT8OID, TEXTOID, INT8OID, INT8OID, INT8OID, INT8OID, INT8OID, TEXTOID};
-	Datum		values[8];
-	char		nulls[9] = "        ";
-
-	values[0] = Int64GetDatum(run);
-	values[1] = CStringGetTextDatum(status);
-	values[2] = Int64GetDatum(counts->read);
-	values[3] = Int64GetDatum(counts->inserted);
-	values[4] = Int64GetDatum(counts->updated);
-	values[5] = Int64GetDatum(counts->deleted);
-	values[6] = Int64GetDatum(counts->rejected);
-	values[7] = error ? CStringGetTextDatum(error) : (Datum) 0;
-	if (error == NULL)
-		nulls[7] = 'n';
-	(void) own_value("SELECT activate._run_record($1, $2, $3, $4, $5, $6, $7, $8)", 8, types, values, nulls, NULL);
-}
-
-static void
-run_report(const Sync *sync, const RunCounts *counts)
-{
-	char	   *reason = sync->kind == SYNC_TO_API ? sync_undelivered_reason(sync) : NULL;
-
-	if (counts->held)
-		ereport(WARNING,
-				(errmsg("deletes of sync \"%s\" are held: there are more than it may make at once", sync->name),
-				 errhint("Look at what is gone from the source; activate_run(..., full => true) lets them pass.")));
-	if (reason && counts->inserted + counts->updated + counts->deleted > 0)
-		ereport(NOTICE,
-				(errmsg("nothing of sync \"%s\" will be delivered for now: %s", sync->name, reason)));
 }

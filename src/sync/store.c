@@ -6,20 +6,19 @@
 #include "postgres.h"
 
 #include "capture/capture.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "core/own.h"
+#include "drift/drift.h"
 #include "file/file.h"
 #include "core/shared.h"
 #include "miscadmin.h"
+#include "model/model.h"
 #include "nodes/nodeFuncs.h"
 #include "sync/declare.h"
 #include "sync/verbs.h"
 #include "utils/builtins.h"
-#include "utils/varlena.h"
 
 static Jsonb *as_json(const Declaration *declaration);
-static char *kept_search_path(void);
 static bool moved(const Declaration *declaration);
 static void forget(const Sync *old);
 static bool reads_anew(const Sync *old, const Sync *new);
@@ -34,6 +33,7 @@ declare_store(const Declaration *declaration)
 	bool		isnull;
 	int64		id;
 	Sync	   *stored;
+	char	   *table = NULL;
 
 	if (declaration->old)
 	{
@@ -50,11 +50,22 @@ declare_store(const Declaration *declaration)
 						declaration->name),
 				 errhint("Look at that one, then try again.")));
 
+	declare_store_watch(declaration, id);
+
 	/* read again: capture sees what every later reader will see */
 	stored = sync_load(id, CurrentMemoryContext);
+	if (stored->kind == SYNC_TO_LOCAL)
+		model_refuse_cycle(id, stored->name);
 	capture_install(stored);
+	drift_declared(stored);
+	if (!capture_by_key(stored, &table))
+		ereport(NOTICE,
+				(errmsg("a change of table \"%s\", which sync \"%s\" watches, may change rows of other keys: each will compare everything", table, stored->name),
+				 errhint("Where the source reads it, the watched columns must be equal to the key: joined by \"=\", grouped by it, without LIMIT or a window over all rows.")));
 	if (declaration->old && reads_anew(declaration->old, stored))
 		verb_count("UPDATE activate._watermark SET value = NULL WHERE sync = $1", id, NULL);
+	if (declaration->old)
+		declare_conflict_changed(declaration->old, stored);
 	if (declaration->old && reads_files_anew(declaration->old, stored))
 		verb_count("DELETE FROM activate.file WHERE sync = $1", id, NULL);
 	sync_changed();
@@ -124,6 +135,17 @@ push_list(JsonbParseState **state, const char *name, const List *texts)
 }
 
 static void
+push_reads(JsonbParseState **state, const Declaration *declaration)
+{
+	List	   *oids = NIL;
+	ListCell   *cell;
+
+	foreach(cell, model_reads(declaration->query))
+		oids = lappend(oids, psprintf("%u", lfirst_oid(cell)));
+	push_list(state, "reads", oids);
+}
+
+static void
 push_columns(JsonbParseState **state, const Declaration *declaration)
 {
 	List	   *names = NIL;
@@ -179,40 +201,15 @@ as_json(const Declaration *declaration)
 	push_field(&state, "kind", kinds[declaration->kind == SYNC_TO_API ? 0 : declaration->kind == SYNC_TO_LOCAL ? 1 : 2]);
 	push_field(&state, "source_rel", OidIsValid(source) ? psprintf("%u", source) : NULL);
 	push_field(&state, "target_rel", psprintf("%u", declaration->target_rel));
-	push_field(&state, "search_path", kept_search_path());
+	push_field(&state, "search_path", sync_kept_search_path());
 	push_columns(&state, declaration);
 	push_field(&state, "cursor_type", declaration->cursor ?
 			   format_type_with_typemod(declaration->cursor->vartype, declaration->cursor->vartypmod) : NULL);
 	push_field(&state, "query_tree", nodeToString(declaration->query));
 	push_field(&state, "tree_major", psprintf("%d", SYNC_TREE_MAJOR));
+	push_reads(&state, declaration);
 	push_field(&state, "epoch", psprintf("%d", declaration->old ? declaration->old->epoch + moved(declaration) : 0));
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
-}
-
-/*
- * The caller's search_path with pg_catalog first and pg_temp last, whatever
- * the caller put where: names of ours that need no schema must not be caught
- * on the way.
- */
-static char *
-kept_search_path(void)
-{
-	List	   *names;
-	ListCell   *cell;
-	StringInfoData out;
-
-	initStringInfo(&out);
-	appendStringInfoString(&out, "pg_catalog");
-	if (SplitIdentifierString(pstrdup(namespace_search_path), ',', &names))
-		foreach(cell, names)
-		{
-			const char *name = lfirst(cell);
-
-			if (strcmp(name, "pg_catalog") != 0 && strcmp(name, "pg_temp") != 0)
-				appendStringInfo(&out, ", %s", quote_identifier(name));
-		}
-	appendStringInfoString(&out, ", pg_temp");
-	return out.data;
 }
 
 /* Do the kept keys mean something else from now on? */
@@ -258,7 +255,7 @@ forget(const Sync *old)
 static bool
 reads_anew(const Sync *old, const Sync *new)
 {
-	if (!old->has_cursor || !new->has_cursor)
+	if (old->capture != CAPTURE_CURSOR || new->capture != CAPTURE_CURSOR)
 		return false;
 	if (strcmp(old->cursor_type, new->cursor_type) != 0 ||
 		strcmp(sync_option_text(old, "cursor"), sync_option_text(new, "cursor")) != 0)

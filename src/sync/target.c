@@ -46,6 +46,11 @@ declare_open_target(Declaration *declaration)
 		declaration->kind = SYNC_TO_LOCAL;
 		return;
 	}
+	if (declare_is_view(declaration))
+	{
+		declare_open_view(declaration);
+		return;
+	}
 
 	relkind = get_rel_relkind(declaration->target_rel);
 	if (relkind != RELKIND_RELATION && relkind != RELKIND_PARTITIONED_TABLE && relkind != RELKIND_FOREIGN_TABLE)
@@ -66,6 +71,11 @@ declare_open_target(Declaration *declaration)
 	server = connector_server_of(declaration->target_rel);
 	declaration->kind = OidIsValid(server) ? SYNC_TO_API :
 		relkind == RELKIND_FOREIGN_TABLE ? SYNC_TO_FOREIGN : SYNC_TO_LOCAL;
+	if (declaration->kind != SYNC_TO_LOCAL && declare_option(declaration, "materialized"))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("option \"materialized\" of a sync needs a local table as target"),
+				 errhint("It says how a model is kept; \"%s\" is a foreign table.", declaration->target)));
 	if (declaration->kind == SYNC_TO_API)
 	{
 		declaration->connector = connector_load(declaration->target_rel, CurrentMemoryContext);
@@ -220,7 +230,7 @@ declare_check_target(const Declaration *declaration)
 				 errhint("What was sent is compared whole: use capture \"diff\", or \"trigger\" for a table; both heed option \"deleted\".")));
 	if (declaration->kind == SYNC_TO_API)
 		check_operations(declaration);
-	if (OidIsValid(declaration->target_rel))
+	if (OidIsValid(declaration->target_rel) && !declare_is_view(declaration))
 		check_privileges(declaration);
 }
 

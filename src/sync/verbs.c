@@ -10,6 +10,7 @@
 #include "core/own.h"
 #include "core/shared.h"
 #include "outbox/outbox.h"
+#include "quality/quality.h"
 #include "sync/verbs.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
@@ -108,6 +109,8 @@ sync_refuse_copy(void)
 char *
 sync_undelivered_reason(const Sync *sync)
 {
+	char	   *held;
+
 	if (shared_memory() == NULL)
 		return pstrdup("the library \"activate\" is not in shared_preload_libraries");
 	if (!activate_enabled)
@@ -117,6 +120,8 @@ sync_undelivered_reason(const Sync *sync)
 	if (sync->paused)
 		return sync->pause_reason ? psprintf("the sync is paused: %s", sync->pause_reason) :
 			pstrdup("the sync is paused");
+	if ((held = quality_held(sync->id)) != NULL)
+		return psprintf("it is held by %s", held);
 	if (verb_count("SELECT activate._target_is_paused($1::oid)::int::bigint", sync->server, NULL) != 0)
 		return pstrdup("its target is paused");
 	return NULL;

@@ -37,11 +37,23 @@ extern char *sync_undelivered_reason(const Sync *sync);
 /* Runs it, or a chunk of it, as its owner, and adds to the counts; the run's row exists. */
 extern void run_execute(const Sync *sync, int64 run, bool full, const RunChunk *chunk, RunCounts *counts);
 
+/* Its row, by which it is known (record.c): begun; what the transactions before this one have done; how it stands; its end. */
+extern int64 run_start(const Sync *sync);
+extern void run_read_counts(int64 run, RunCounts *counts);
+extern void run_record(int64 run, const char *status, const RunCounts *counts, const char *error);
+/* error: why it failed; NULL: it did not, counts say whether it is held */
+extern void run_finish(int64 run, const RunCounts *counts, const char *error);
+/* To who ran it by hand: what is held, and why nothing will be delivered. */
+extern void run_report(const Sync *sync, const RunCounts *counts);
+
 /*
  * The next chunk of a run that a runner does, and that it is done; NULL: all
  * that is left is to be done at once, as by hand.
  */
 extern RunChunk *chunk_next(const Sync *sync);
+
+/* The one after a chunk that is not done yet, ahead; NULL: what is left is less than a chunk. */
+extern RunChunk *chunk_behind(const Sync *sync, const RunChunk *chunk);
 extern void chunk_done(const Sync *sync, const RunChunk *chunk);
 
 #endif							/* ACTIVATE_VERBS_H */

@@ -20,10 +20,20 @@ is_unreserved(char c)
 		c == '-' || c == '.' || c == '_' || c == '~';
 }
 
+static char *
+escape_byte(char c, char *at)
+{
+	static const char digits[] = "0123456789ABCDEF";
+
+	*at++ = '%';
+	*at++ = digits[(unsigned char) c >> 4];
+	*at++ = digits[c & 0xf];
+	return at;
+}
+
 size_t
 escape_url(const char *value, char *out)
 {
-	static const char digits[] = "0123456789ABCDEF";
 	char	   *at = out;
 
 	for (; *value; value++)
@@ -31,11 +41,26 @@ escape_url(const char *value, char *out)
 		if (is_unreserved(*value))
 			*at++ = *value;
 		else
-		{
-			*at++ = '%';
-			*at++ = digits[(unsigned char) *value >> 4];
-			*at++ = digits[*value & 0xf];
-		}
+			at = escape_byte(*value, at);
+	}
+	*at = '\0';
+	return (size_t) (at - out);
+}
+
+/* A blank is a plus there, and "~" is none of the bytes that stay. */
+size_t
+escape_form(const char *value, char *out)
+{
+	char	   *at = out;
+
+	for (; *value; value++)
+	{
+		if (*value == ' ')
+			*at++ = '+';
+		else if (*value == '*' || (is_unreserved(*value) && *value != '~'))
+			*at++ = *value;
+		else
+			at = escape_byte(*value, at);
 	}
 	*at = '\0';
 	return (size_t) (at - out);

@@ -71,6 +71,7 @@ path_name(const char *p, PathStep *step)
 	else if (len == 0)
 		return NULL;
 	step->is_index = !quoted && path_index(step->name, &step->index);
+	step->is_any = !quoted && step->name[0] == '*' && step->name[1] == '\0';
 	return p;
 }
 

@@ -20,6 +20,7 @@ typedef struct PathStep
 	char		name[PATH_NAME_MAX + 1];	/* unquoted */
 	bool		is_index;		/* not quoted, [-]digits: also a position in an array */
 	int			index;			/* negative: from the end */
+	bool		is_any;			/* an unquoted "*": any member or element, where the reader of the path knows it */
 } PathStep;
 
 typedef enum PathResult
@@ -48,6 +49,9 @@ extern PathResult template_next(const char **template, TemplatePiece *piece);
 
 /* escape.c: percent-encodes value; out has room for three times its length and a NUL.  The length written. */
 extern size_t escape_url(const char *value, char *out);
+
+/* The same as application/x-www-form-urlencoded has it. */
+extern size_t escape_form(const char *value, char *out);
 
 /* The first "." or ".." between the slashes of a URL's path, its length in *len; NULL: there is none. */
 extern const char *escape_walking_segment(const char *url, size_t *len);

@@ -44,9 +44,15 @@ url_check_segments(const char *url, const char *template)
 				 errhint("A value in a URL path can be neither empty nor \".\" nor \"..\".")));
 }
 
-char *
-template_expand(const char *template, Jsonb *values, bool url)
+typedef enum ExpandUse
 {
+	EXPAND_URL, EXPAND_HEADER, EXPAND_TEXT
+} ExpandUse;
+
+static char *
+expand(const char *template, Jsonb *values, ExpandUse use)
+{
+	bool		url = use == EXPAND_URL;
 	StringInfoData out;
 	TemplatePiece piece;
 	PathResult	result;
@@ -73,7 +79,7 @@ template_expand(const char *template, Jsonb *values, bool url)
 							 url ? " nor, in a URL path, empty" : "")));
 		if (url)
 			url_append_encoded(&out, value);
-		else if (strpbrk(value, "\r\n") != NULL)
+		else if (use == EXPAND_HEADER && strpbrk(value, "\r\n") != NULL)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("the value of \"%s\" cannot stand in a header: it contains a line break", name)));
@@ -87,6 +93,18 @@ template_expand(const char *template, Jsonb *values, bool url)
 	if (url)
 		url_check_segments(out.data, template);
 	return out.data;
+}
+
+char *
+template_expand(const char *template, Jsonb *values, bool url)
+{
+	return expand(template, values, url ? EXPAND_URL : EXPAND_HEADER);
+}
+
+char *
+template_expand_text(const char *template, Jsonb *values)
+{
+	return expand(template, values, EXPAND_TEXT);
 }
 
 List *

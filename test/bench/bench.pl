@@ -9,7 +9,7 @@ use Bench;
 use POSIX qw(strftime uname);
 use PostgreSQL::Test::Utils;
 
-require "./test/bench/figures/$_.pl" for qw(delivery faults writer outbox extract compare api);
+require "./test/bench/figures/$_.pl" for qw(delivery faults writer outbox extract compare watch api ask);
 
 sub first_match
 {

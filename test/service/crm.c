@@ -83,9 +83,9 @@ create(Collection *c, json_object *row, Reply *reply)
 	}
 	if (refuse_single(row, reply))
 		return;
-	if (id && json_member(c->rows, id))
+	if ((id && json_member(c->rows, id)) || search_conflicts(c->name, c->rows, row))
 	{
-		snprintf(conflict, sizeof(conflict), "id %.100s exists", id);
+		snprintf(conflict, sizeof(conflict), id ? "id %.100s exists" : "it exists", id);
 		json_error(reply, 409, conflict);
 		return;
 	}
@@ -234,8 +234,10 @@ add_next(json_object *paging, const Request *request, const Page *page, const ch
 }
 
 static void
-list(Collection *c, const Request *request, Reply *reply)
+list(const Collection *all, const Request *request, Reply *reply)
 {
+	Collection	some = {.rows = filter_rows(all->rows, request->query)};
+	Collection *c = &some;
 	char	   *style = query_param(request->query, "style");
 	Page		page = {.style = style ? style : "cursor"};
 	json_object *o;
@@ -263,6 +265,7 @@ list(Collection *c, const Request *request, Reply *reply)
 		json_object_object_add(o, "paging", paging);
 		json_reply(reply, 200, o);
 	}
+	json_object_put(some.rows);
 	free(style);
 }
 
@@ -442,6 +445,8 @@ crm_handle(const Request *request, Reply *reply)
 		list(c, request, reply);
 	else if (id == NULL)
 		json_error(reply, 405, "GET or POST");
+	else if (strcmp(id, "search") == 0)
+		search_handle(c->rows, request, body, reply);
 	else if (strcmp(request->method, "POST") == 0 && strcmp(id, "batch/upsert") == 0)
 		batch(c, request, body, false, reply);
 	else if (strcmp(request->method, "POST") == 0 && strcmp(id, "batch/delete") == 0)
@@ -453,4 +458,11 @@ crm_handle(const Request *request, Reply *reply)
 	}
 	json_object_put(body);
 	free(path);
+}
+
+/* One row of a job; false with the reason. */
+bool
+crm_apply(const char *collection, json_object *row, bool is_delete, const char **error)
+{
+	return batch_element(collection_find(collection), row, is_delete, false, error) < 300;
 }

@@ -24,7 +24,15 @@ control(const Request *request, Reply *reply)
 	{
 		json_object_object_foreach(o, name, value)
 		{
-			if (wrong == NULL)
+			if (wrong == NULL && strcmp(name, "jobs") == 0)
+				wrong = job_configure(value);
+			else if (wrong == NULL && strcmp(name, "tokens") == 0)
+				wrong = token_configure(value);
+			else if (wrong == NULL && strcmp(name, "versions") == 0)
+				wrong = version_configure(value);
+			else if (wrong == NULL && strcmp(name, "unique") == 0)
+				wrong = search_configure(value);
+			else if (wrong == NULL)
 				wrong = policy_knows(name) ? policy_configure(name, value) : "unknown setting";
 		}
 	}
@@ -40,8 +48,12 @@ reset_all(Reply *reply)
 {
 	crm_reset();
 	hook_reset();
+	job_reset();
+	search_reset();
+	version_reset();
 	fault_reset();
 	policy_reset();
+	token_reset();
 	log_reset();
 	json_object_put(seen_keys);
 	seen_keys = NULL;
@@ -61,13 +73,17 @@ route_control(const Request *request, Reply *reply)
 		log_list(request, reply);
 	else if (!post && strcmp(request->path, "/_stats") == 0)
 		log_stats(reply);
+	else if (!post && strcmp(request->path, "/_tokens") == 0)
+		token_list(reply);
+	else if (!post && strcmp(request->path, "/_jobs") == 0)
+		job_list(reply);
 	else if (!post && strncmp(request->path, "/_hook-state", 12) == 0)
 		hook_state(request, reply);
 	else if (!post && strncmp(request->path, "/_objects/", 10) == 0)
 		crm_handle(request, reply);
 	else
 		json_error(reply, 404, "POST /_control, POST /_reset, GET /_log, GET /_stats, "
-				   "GET /_hook-state[/name], GET /_objects/name");
+				   "GET /_hook-state[/name], GET /_jobs, GET /_tokens, GET /_objects/name");
 }
 
 static void
@@ -92,8 +108,12 @@ work(const Request *request, Reply *reply)
 		crm_handle(request, reply);
 	else if (strncmp(request->path, "/hook", 5) == 0)
 		hook_receive(request, reply);
+	else if (strncmp(request->path, "/jobs", 5) == 0)
+		job_handle(request, reply);
 	else if (strncmp(request->path, "/bulk", 5) == 0)
 		bulk_handle(request, reply);
+	else if (strncmp(request->path, "/token", 6) == 0)
+		token_handle(request, reply);
 	else if (strncmp(request->path, "/sink", 5) == 0)
 		buffer_printf(&reply->body, "{}");
 	else
@@ -116,11 +136,14 @@ route(const Request *request, Reply *reply, Delivery *delivery)
 	if (stats.first_us == 0)
 		stats.first_us = request->arrived_us;
 	note_idempotency_key(request);
-	if (policy_admits(request, reply))
+	if (token_admits(request, reply) && policy_admits(request, reply))
 	{
 		fault = fault_match(request);
 		if (fault == NULL || fault_applies_first(fault))
+		{
 			work(request, reply);
+			version_tell(request, reply);
+		}
 		if (fault)
 			fault_spoil(fault, reply, delivery);
 	}

@@ -100,7 +100,28 @@ extern void route(const Request *request, Reply *reply, Delivery *delivery);
 /* bulk.c */
 extern void bulk_handle(const Request *request, Reply *reply);	/* /bulk... */
 
+/* job.c: what is carried out later */
+extern void job_handle(const Request *request, Reply *reply);	/* /jobs... */
+extern void job_list(Reply *reply);
+extern const char *job_configure(json_object *o);
+extern void job_reset(void);
+
+/* search.c: by the value of a field */
+extern void search_handle(json_object *rows, const Request *request, json_object *body, Reply *reply);
+extern bool search_conflicts(const char *collection, json_object *rows, json_object *row);
+extern const char *search_configure(json_object *o);
+extern void search_reset(void);
+
+/* version.c: which version of a list or an object an answer holds */
+extern const char *version_configure(json_object *value);
+extern void version_tell(const Request *request, Reply *reply);
+extern void version_reset(void);
+
+/* filter.c: a new object with the rows that the query's parameters want */
+extern json_object *filter_rows(json_object *rows, const char *query);
+
 /* crm.c, hook.c */
+extern bool crm_apply(const char *collection, json_object *row, bool is_delete, const char **error);
 extern void crm_handle(const Request *request, Reply *reply);	/* /objects/... and /_objects/... */
 extern void crm_reset(void);
 extern void hook_receive(const Request *request, Reply *reply);
@@ -133,6 +154,13 @@ extern bool policy_refuses_whole_batch(void);
 extern int	policy_max_batch(void); /* 0: any */
 extern ResultsMode policy_results(void);
 extern void policy_reset(void);
+
+/* token.c: a token endpoint */
+extern const char *token_configure(json_object *value);
+extern void token_handle(const Request *request, Reply *reply);
+extern bool token_admits(const Request *request, Reply *reply);	/* false: reply is filled (401) */
+extern void token_list(Reply *reply);
+extern void token_reset(void);
 
 /* log.c: what arrived */
 typedef struct Stats

@@ -155,28 +155,43 @@ ok(delivered($node, 'fine'), 'another target is served meanwhile');
 cmp_ok(sql("SELECT in_flight FROM activate.stat_target WHERE name = 'down'"), '<=', 72, 'a target stalls 64 calls at most');
 
 # ... and no more than activate.stalled_connections of all that hang
-sql("ALTER SYSTEM SET activate.stalled_connections = 3; SELECT pg_reload_conf(); SELECT activate_pause('down')");
+sql("ALTER SYSTEM SET activate.stalled_connections = 3; SELECT pg_reload_conf()");
 $crm->heal;
 $node->restart;
+ok(delivered($node, 'down'), 'a target that answers earns connections');
 $crm->control({ fault => 'hang', path => '/hook/down' });
-sql("SELECT activate_resume('down')");
+sql("INSERT INTO down SELECT i, 'z' FROM generate_series(2001, 2100) i");
 ok($node->poll_query_until('postgres', "SELECT in_flight = 11 FROM activate.stat_target WHERE name = 'down'"), 'three that stalled, and activate.connections');
 sql("ALTER SYSTEM SET activate.stalled_connections = 0; SELECT pg_reload_conf()");
-ok($node->poll_query_until('postgres', "SELECT in_flight <= 11 FROM activate.stat_target WHERE name = 'down'"), 'never more');
+cmp_ok(sql("SELECT in_flight FROM activate.stat_target WHERE name = 'down'"), '<=', 11, 'with none of them, no more');
 sql("ALTER SYSTEM RESET activate.stalled_connections; SELECT pg_reload_conf()");
 sql("INSERT INTO fine SELECT i, 'y' FROM generate_series(3001, 3100) i");
 ok(delivered($node, 'fine'), 'with more of them another target is served again');
 
-# ... also when there are many of them: each has its share, and there is room for one more
+# ... one after the other: what never answered has two each
 sql("ALTER SYSTEM SET activate.stalled_connections = 24; ALTER SYSTEM SET activate.http_timeout = '10min'; SELECT pg_reload_conf(); SELECT activate_pause('down')");
 $crm->heal;
 declare("silent$_", $crm) for 1 .. 8;
 $crm->control({ fault => 'hang', path => '/hook/silent' });
 $node->restart;
-sql(join ';', 'BEGIN', (map { "INSERT INTO silent$_ SELECT i, 'z' FROM generate_series(1, 20) i" } 1 .. 8), 'COMMIT');
-ok($node->poll_query_until('postgres', "SELECT min(in_flight) >= 2 FROM activate.stat_target WHERE name LIKE 'silent%'"), 'eight targets hang');
+for my $i (1 .. 8)
+{
+	sql("INSERT INTO silent$i SELECT i, 'z' FROM generate_series(1, 20) i");
+	$node->poll_query_until('postgres', "SELECT in_flight >= 2 FROM activate.stat_target WHERE name = 'silent$i'") or last;
+}
+is(sql("SELECT min(in_flight), max(in_flight) FROM activate.stat_target WHERE name LIKE 'silent%'"), '2|2', 'eight targets hang, with two calls each');
 sql("INSERT INTO fine SELECT i, 'x' FROM generate_series(4001, 4500) i");
 ok(delivered($node, 'fine'), 'the ninth does not');
+
+# ... all at once, after they have earned more: each has its share, and there is room for one more
+$crm->heal;
+$node->restart;
+ok(delivered($node, "silent$_"), "silent$_ answers") for 1 .. 8;
+$crm->control({ fault => 'hang', path => '/hook/silent' });
+sql(join ';', 'BEGIN', (map { "INSERT INTO silent$_ SELECT i, 'z' FROM generate_series(21, 40) i" } 1 .. 8), 'COMMIT');
+ok($node->poll_query_until('postgres', "SELECT min(in_flight) >= 2 FROM activate.stat_target WHERE name LIKE 'silent%'"), 'all hang');
+sql("INSERT INTO fine SELECT i, 'x' FROM generate_series(4501, 5000) i");
+ok(delivered($node, 'fine'), 'one that does not is served');
 is(sql("SELECT max(in_flight) < 8 FROM activate.stat_target WHERE name LIKE 'silent%'"), 't', 'none of them has more than a share');
 sql("ALTER SYSTEM RESET activate.stalled_connections; ALTER SYSTEM RESET activate.http_timeout; SELECT pg_reload_conf()");
 sql("SELECT activate_drop('silent$_')") for 1 .. 8;

@@ -8,7 +8,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $crm  = ActivateTest::Service->new;
-my $node = activate_node('chunks', conf => "activate.chunk_rows = 10\nactivate.runners = 4");
+my $node = activate_node('chunks', conf => "activate.chunk_rows = 10\nactivate.load_workers = 1\nactivate.runners = 4");
 my $url  = $crm->url('/hook');
 my $session;
 

@@ -41,15 +41,16 @@ sql("CREATE ROLE dba LOGIN; ALTER DATABASE postgres OWNER TO dba; CREATE ROLE ba
 	SELECT activate_sync('things', 'thing', 'hook.change', capture => 'trigger', mode => 'mirror');
 	SELECT activate_sync('events', 'event', 'hook.change', capture => 'trigger', mode => 'append');
 	SELECT activate_sync('mine', 'SELECT 1 AS id', 'hook.change', key => 'id');
-	SELECT activate_run('things')");
+	SELECT activate_run('things');
+	SELECT activate_expect('thing', 'worded', 'matches(v, ''^[vwm]'')', 'quarantine'), activate_expect('thing', 'ids', 'unique', options => '{\"columns\": [\"id\"]}')");
 ok(delivered($node, 'things'), 'delivered');
 sql("SELECT activate_pause('things'); UPDATE thing SET v = 'waits' WHERE id = 1");
 
 subtest 'who may dump' => sub {
 	ok(dump_as('postgres', 'all.sql'), 'a superuser');
 	my $all = carried("$dir/all.sql");
-	is(join(' ', sort keys %$all), 'activate._identity activate._outbox activate._paused_target activate._retry activate._seen activate._sent '
-		. 'activate._tick activate._watermark activate.connector activate.file activate.rejection activate.sync', 'carries what is not history');
+	is(join(' ', sort keys %$all), 'activate._expectation activate._gate activate._identity activate._kept activate._outbox activate._paused_target activate._retry activate._seen activate._sent '
+		. 'activate._tick activate._watch activate._watermark activate.connector activate.drift activate.file activate.rejection activate.sync', 'carries what is not history');
 	is(scalar(split /\n/, $all->{'activate._sent'}), 5, 'the rows of everybody');
 
 	my ($out, $err) = run_command([ 'pg_dump', '-f', "$dir/half.sql", '-d', $node->connstr('postgres') . ' user=dba' ]);
@@ -119,6 +120,17 @@ subtest 'adopted' => sub {
 		'thingstrue eventsfalse minefalse', 'what the copy paused goes on, what an operator paused does not');
 	($code, $out, $err) = $copy->psql('postgres', 'SELECT activate_adopt()');
 	like($err, qr/NOTICE:.*this database is no copy/, 'once is enough');
+
+	# by what it means here: the table has another oid here
+	is($copy->safe_psql('postgres', "BEGIN; INSERT INTO thing VALUES (9, 'bad');
+		SELECT string_agg(concat_ws(' ', expectation, on_fail, state, failed), ', ') FROM activate_check('public.thing'); ROLLBACK"),
+		'ids hold ok 0, worded quarantine failed 1', 'what is expected is known, and checked');
+	my $expects = q{SELECT string_agg(line, E'\n') FROM activate_export() line WHERE line ~ 'activate_expect'};
+	is($copy->safe_psql('postgres', $expects), sql($expects), 'and exported as in the original');
+	my $script = $copy->safe_psql('postgres', $expects);
+	$copy->safe_psql('postgres', "SELECT activate_expect_drop('public.thing', name) FROM activate.expectation");
+	$copy->safe_psql('postgres', $script);
+	is($copy->safe_psql('postgres', $expects), $script, 'the script that is exported declares the same again');
 
 	# the original may have sent it meanwhile, and has
 	$copy->safe_psql('postgres', "SELECT activate_resume('things')");

@@ -98,6 +98,7 @@ figure stop => sub {
 	items($s, rows => 1000);
 	my $got = alternate(
 		hanging => sub {
+			change_all($s);		# which earns it as many requests
 			service->control({ fault => 'hang', path => '/sink' });
 			$s->run('UPDATE item SET changed = changed + 1');
 			until_true(sub { $s->run('SELECT sum(in_flight) FROM activate.stat_target') >= Bench::CONNECTIONS }, 'requests that hang');

@@ -87,6 +87,9 @@ sub hook_state
 	return $json->decode($self->call('GET', '/_hook-state' . (defined $name ? "/$name" : '')));
 }
 
+# Jobs, the oldest first: id, state, uploads, polls, rows.
+sub jobs { my ($self) = @_; return [ reverse @{ $json->decode($self->call('GET', '/_jobs')) } ]; }
+
 # The rows that a webhook's receiver holds of a sync: JSON text of an array.
 sub hook_rows
 {

@@ -52,15 +52,23 @@ sub holds
 	die "process $pid told nothing of its memory\n";
 }
 
+# A leak grows by each storm; a cache that one of them fills (of plans, of a relation) does not: so up to three are compared.
 sub judge
 {
 	my ($self) = @_;
 
 	ok($self->storm, 'a storm of answers');
 	my ($before, $sockets, $bytes) = $self->holds;
-	ok($self->storm, 'and another');
-	my ($after, $more_sockets, $more_bytes) = $self->holds;
-	is($after, $before, 'read by the same deliverer');
+	my ($after, $more_sockets, $more_bytes);
+	for my $storm (1 .. 3)
+	{
+		ok($self->storm, 'and another');
+		($after, $more_sockets, $more_bytes) = $self->holds;
+		is($after, $before, 'read by the same deliverer');
+		last if $more_sockets <= $sockets && $more_bytes < $bytes + 256 * 1024;
+		note("after storm $storm: $more_sockets sockets ($sockets before), $more_bytes bytes ($bytes before)");
+		($sockets, $bytes) = ($more_sockets, $more_bytes) if $storm < 3;
+	}
 	cmp_ok($more_sockets, '<=', $sockets, 'it has no more sockets than before, but those to the service');
 	cmp_ok($more_bytes, '<', $bytes + 256 * 1024, "nor does it hold more memory ($bytes bytes before)");
 	return;
