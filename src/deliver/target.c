@@ -197,13 +197,31 @@ deliver_backoff_us(int step, bool full_jitter)
 	return (int64) (wait * (full_jitter ? part : 0.5 + part / 2));
 }
 
+/* What answers now was sent while there was a secret still. */
+static bool
+lacks_secret(const DeliverTarget *target)
+{
+	dlist_iter	iter;
+
+	if (target->state != TARGET_AUTH)
+		return false;
+	dlist_foreach(iter, &unconstify(DeliverTarget *, target)->syncs)
+	{
+		const DeliverDeclaration *declaration = dlist_container(DeliverSync, node, iter.cur)->declaration;
+
+		if (declaration != NULL && declaration->auth == NULL)
+			return true;
+	}
+	return false;
+}
+
 void
 deliver_target_succeeded(DeliverTarget *target)
 {
 	target->failed = 0;
 	target->failed_keys = false;
 	target->backoff = 0;
-	if (target->state != TARGET_UP)
+	if (target->state != TARGET_UP && !lacks_secret(target))
 		target_change(target, TARGET_UP, "");
 }
 

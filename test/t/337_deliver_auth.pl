@@ -75,9 +75,15 @@ unlike($shown . sql('SELECT string_agg(line, chr(10)) FROM activate_export() lin
 	qr/HUSH/, 'and no key');
 sql("SELECT activate_resume('target:plain'), activate_resume('target:aws')");
 
-# a secret that does not fit any more
+# a secret that does not fit any more, while a request that was signed is under way
+ok(delivered($node), 'all is delivered');
+$crm->control({ fault => 'slow', ms => 1500, path => '/hook/plain', count => 1 });
+sql("INSERT INTO plain VALUES (5, 'e')");
+$node->poll_query_until('postgres', "SELECT count(*) = 1 FROM pg_stat_activity WHERE query = 'activate: delivering'") or die;
 sql("ALTER USER MAPPING FOR CURRENT_USER SERVER plain OPTIONS (SET secret '{\"bearer\": \"HUSHbearerHUSH\"}'); INSERT INTO plain VALUES (4, 'd')");
 ok($node->poll_query_until('postgres', "SELECT state = 'auth' AND reason ~ 'needs the member \"sign\" of the secret' FROM activate.stat_target WHERE name = 'plain'"), 'a secret that does not fit pauses the target, with the reason');
+ok($node->poll_query_until('postgres', "SELECT in_flight = 0 FROM activate.stat_target WHERE name = 'plain'"), 'what was sent before is answered');
+is(sql("SELECT state FROM activate.stat_target WHERE name = 'plain'"), 'auth', 'and says nothing of the secret of now');
 sql("ALTER USER MAPPING FOR CURRENT_USER SERVER plain OPTIONS (SET secret '{\"sign\": \"HUSHotherHUSH\"}')");
 ok(delivered($node), 'one that fits is used at once');
 ($request) = reverse @{ $crm->log('/hook/plain') };
