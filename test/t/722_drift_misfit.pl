@@ -123,13 +123,15 @@ everywhere("BEGIN; ALTER TABLE line ALTER qty TYPE text, ALTER sold TYPE text, A
 	UPDATE line SET price = 123456789, qty = '33', changed = now() WHERE id = 3;
 	UPDATE line SET qty = '44', changed = now() WHERE id = 4;
 	INSERT INTO line VALUES (201, '201', '2024-10-10', 1), (202, 'x', 'y', 1e9); COMMIT");
+my $changed = sql('SELECT now()');
 # the query reads no date, and its price is one of text
 subtest 'in mid-stream: what fits arrives, what does not is kept back and stays what it was' => sub {
 	settled(sub { return $_[0] eq 'there_query' ? '1 22 3 44 10 200 201 -' : '1 2 3 44 10 200 201 -' },
 		sub { return $_[0] eq 'there_query' ? '1 former_type, 3 former_type, 202 former_type' : '1 former_type, 2 former_type, 3 former_type, 202 former_type' });
 };
-is(sql("SELECT count(*) FROM activate.run r WHERE r.status = 'failed'"), 0, 'no run failed')
-	or diag(sql("SELECT s.name, r.error FROM activate.run r JOIN activate.sync s ON s.id = r.sync WHERE r.status = 'failed'"));
+# one that had looked at the other database before, and read it after, may have
+is(sql("SELECT string_agg(s.name || ': ' || r.error, chr(10)) FROM activate.run r JOIN activate.sync s ON s.id = r.sync
+	WHERE r.status = 'failed' AND r.started_at > '$changed'"), '', 'no run failed that began since');
 is(sql("SELECT count(*) FROM activate.drift WHERE state = 'proposed'") > 0 ? 'yes' : 'no', 'yes', 'the types are proposed');
 
 everywhere("UPDATE line SET qty = '11', changed = now() WHERE id = 1; UPDATE line SET sold = '2024-02-02', changed = now() WHERE id = 2; DELETE FROM line WHERE id = 202");
