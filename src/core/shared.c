@@ -11,6 +11,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "core/compat.h"
 #include "core/shared.h"
 #include "miscadmin.h"
@@ -84,6 +85,7 @@ shared_startup(void)
 				pg_atomic_init_u64(&database->queues[w], 0);
 			}
 			pg_atomic_init_u64(&database->queued, 0);
+			pg_atomic_init_u64(&database->flush, 0);
 			ConditionVariableInit(&database->settled);
 		}
 	}
@@ -136,6 +138,7 @@ shared_reset_database(SharedDatabase *database, Oid dboid)
 		pg_atomic_write_u64(&database->queues[w], 0);
 	}
 	pg_atomic_write_u64(&database->queued, 0);
+	pg_atomic_write_u64(&database->flush, 0);
 	database->dboid = dboid;
 }
 
@@ -157,6 +160,22 @@ shared_wake_launcher(void)
 {
 	if (shared != NULL)
 		shared_wake(&shared->launcher);
+}
+
+void
+shared_ask_flush(SharedDatabase *database, XLogRecPtr upto)
+{
+	uint64		before = pg_atomic_read_u64(&database->flush);
+
+	while (before < upto && !pg_atomic_compare_exchange_u64(&database->flush, &before, upto))
+		;
+	shared_wake(&database->worker);
+}
+
+void
+shared_flush(SharedDatabase *database)
+{
+	XLogFlush(pg_atomic_read_u64(&database->flush));
 }
 
 void

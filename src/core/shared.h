@@ -14,6 +14,7 @@
 #ifndef ACTIVATE_SHARED_H
 #define ACTIVATE_SHARED_H
 
+#include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "port/atomics.h"
 #include "storage/condition_variable.h"
@@ -48,6 +49,8 @@ typedef struct SharedDatabase
 	pg_atomic_uint64 queues[SHARED_DIRTY_WORDS];
 	/* atomic; 1: keys were queued for one of those */
 	pg_atomic_uint64 queued;
+	/* atomic; WAL up to there is wanted on the disk: the worker flushes it */
+	pg_atomic_uint64 flush;
 	/* broadcast whenever intents of this database were settled */
 	ConditionVariable settled;
 } SharedDatabase;
@@ -119,6 +122,10 @@ extern void shared_wake(SharedProcess *process);
 extern void shared_wake_launcher(void);
 extern void shared_set_process(SharedProcess *process);	/* to the calling process */
 extern void shared_clear_process(SharedProcess *process);	/* if it is the calling process */
+
+/* Asks the worker of the database for WAL up to there on the disk, and does not wait; what the worker does about it. */
+extern void shared_ask_flush(SharedDatabase *database, XLogRecPtr upto);
+extern void shared_flush(SharedDatabase *database);
 
 /*
  * At commit of the present transaction (nothing on abort): bump the

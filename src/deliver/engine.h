@@ -26,7 +26,6 @@
 #define DELIVER_RENDER		500 /* keys rendered by one statement */
 #define DELIVER_FLUSH		500 /* outcomes settled by one transaction */
 #define DELIVER_FLUSH_US	5000	/* an outcome waits no longer to be settled */
-#define DELIVER_DISK_US		10000	/* what was settled waits no longer to be on disk */
 #define DELIVER_STALL_US	INT64CONST(250000)	/* SEMANTICS 18 */
 #define DELIVER_LATE_US		INT64CONST(50000)	/* the same, where others wait for a connection */
 #define DELIVER_STALLED_PER_TARGET	64
@@ -259,6 +258,15 @@ typedef struct DeliverCall
 	RowAnswer	refusal;		/* that made us look again */
 } DeliverCall;
 
+/* WAL of what was settled (disk.c); InvalidXLogRecPtr: none. */
+typedef struct DeliverDisk
+{
+	XLogRecPtr	settled;		/* the newest, and since when the oldest of it waits */
+	TimestampTz settled_since;
+	XLogRecPtr	asked;			/* so far the worker was asked, and when */
+	TimestampTz asked_at;
+} DeliverDisk;
+
 typedef struct DeliverEngine
 {
 	MemoryContext context;
@@ -301,8 +309,7 @@ typedef struct DeliverEngine
 	int			max_outcomes;
 	MemoryContext outcome_context;
 	TimestampTz oldest_outcome;
-	XLogRecPtr	unflushed;		/* end of the last settling; 0: it is on disk */
-	TimestampTz unflushed_since;
+	DeliverDisk disk;
 	TimestampTz settle_rest_until;
 	int			settle_rests;
 	int			nlocked;		/* leading outcomes that are locked */

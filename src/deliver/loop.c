@@ -76,7 +76,7 @@ deliver_main(int slot, int deliverers)
 		more |= deliver_send(now) && deliver_claim(now);
 		report(now);
 		deliver_targets_announce();
-		deliver_flush(clock_now());
+		deliver_disk_flush(clock_now());
 		(void) http_pool_turn(engine->pool, more ? 0 : time_to_wait(clock_now()));
 		while ((request = http_pool_next(engine->pool)) != NULL)
 			deliver_received(request);
@@ -278,9 +278,7 @@ time_to_wait(TimestampTz now)
 	if (engine->send_rest_until > now)
 		earlier(&next, engine->send_rest_until);
 	earlier(&next, deliver_settle_next());
-
-	if (engine->unflushed != InvalidXLogRecPtr)
-		earlier(&next, engine->unflushed_since + DELIVER_DISK_US);
+	earlier(&next, deliver_disk_next());
 
 	/* connections that will be free by being stalled matter only to who waits for one */
 	if (engine->nyoung >= deliver_connections && engine->nstalled < deliver_stalled_connections)

@@ -54,6 +54,10 @@ extern void deliver_outcome_reason(DeliverOutcome *outcome, const char *code, co
 extern bool deliver_settle_due(TimestampTz now);
 extern TimestampTz deliver_settle_next(void);
 extern void deliver_settle(void);
-extern void deliver_flush(TimestampTz now);
+
+/* disk.c */
+extern void deliver_disk_settled(TimestampTz now);
+extern void deliver_disk_flush(TimestampTz now);
+extern TimestampTz deliver_disk_next(void);
 
 #endif							/* ACTIVATE_DELIVER_OUTCOME_H */

@@ -9,7 +9,6 @@
  */
 #include "postgres.h"
 
-#include "access/xlog.h"
 #include "core/clock.h"
 #include "deliver/engine.h"
 #include "deliver/job.h"
@@ -154,21 +153,6 @@ keep_unsettled(void)
 	pfree(all);
 }
 
-/*
- * To the disk, what was settled: when there is nothing else to wait for, or it
- * has waited long enough.  Commits do not wait for it, and after a crash little
- * is sent again.
- */
-void
-deliver_flush(TimestampTz now)
-{
-	if (engine->unflushed == InvalidXLogRecPtr ||
-		(http_pool_in_flight(engine->pool) > 0 && now - engine->unflushed_since < DELIVER_DISK_US))
-		return;
-	XLogFlush(engine->unflushed);
-	engine->unflushed = InvalidXLogRecPtr;
-}
-
 /* Again later: one line in the log, and ever more seldom. */
 static void
 settle_later(SettleRange range, const DeliverError *error, int *rests, TimestampTz *until)
@@ -198,9 +182,7 @@ settle_range(SettleRange range)
 		for (int i = 0; i < range.n; i++)
 			apply_outcome(&range.outcomes[i]);
 		engine->settle_rests = 0;
-		if (engine->unflushed == InvalidXLogRecPtr)
-			engine->unflushed_since = clock_now();
-		engine->unflushed = XactLastCommitEnd;
+		deliver_disk_settled(clock_now());
 	}
 	else if (error.sqlstate == ERRCODE_LOCK_NOT_AVAILABLE)
 		settle_locked(range, &error);

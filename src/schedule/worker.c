@@ -445,4 +445,6 @@ worker_sleep(TimestampTz next_look)
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 					 Max(timeout, 0), PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
+	/* a deliverer does not wait for the disk */
+	shared_flush(slot);
 }
