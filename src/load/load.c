@@ -23,6 +23,7 @@
 #include "load/first.h"
 #include "load/load.h"
 #include "load/narrow.h"
+#include "load/repeats.h"
 #include "load/worker.h"
 #include "outbox/outbox.h"
 #include "quality/quality.h"
@@ -220,6 +221,7 @@ execute(const Sync *sync, int64 run, const char *statement, const Narrow *queued
 	plan = SPI_prepare_cursor(statement, queued ? queued->n : 0, queued ? queued->types : NULL, CURSOR_OPT_CUSTOM_PLAN);
 	if (plan == NULL)
 		elog(ERROR, "could not prepare the load of sync \"%s\": %s", sync->name, SPI_result_code_string(SPI_result));
+	repeats_begin();
 	portal = SPI_cursor_open(NULL, plan, queued ? queued->values : NULL, NULL, false);
 	copy_arm(statement);
 	for (;;)
@@ -247,6 +249,7 @@ execute(const Sync *sync, int64 run, const char *statement, const Narrow *queued
 		SPI_freetuptable(table);
 	}
 	SPI_cursor_close(portal);
+	repeats_end();
 	SPI_finish();
 	sync_leave_owner(sync, &scope);
 	MemoryContextDelete(rows);

@@ -44,6 +44,16 @@ LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'activate_differs';
 COMMENT ON FUNCTION activate._differs("any") IS
 	'private: is one of the first, third ... of these values not to the bit the one that follows it';
 
+-- Executed as owners of syncs, too: see load/repeats.h.
+CREATE FUNCTION activate._take_key(VARIADIC "any") RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'activate_take_key';
+COMMENT ON FUNCTION activate._take_key("any") IS 'private: true; notes the key of a row that a run reads';
+
+CREATE FUNCTION activate._keys_repeat(rows_read bigint) RETURNS boolean
+LANGUAGE c VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'activate_keys_repeat';
+COMMENT ON FUNCTION activate._keys_repeat(bigint) IS
+	'private: was one of the keys that the run has noted NULL, or did it come twice, or might have';
+
 -- Functions take a hundred arguments at most.
 CREATE FUNCTION activate._load_differs(sync activate.sync) RETURNS text
 LANGUAGE sql STABLE
@@ -150,6 +160,7 @@ DECLARE
 	judged boolean := sync.options ? 'judged:now';
 	fine text := CASE WHEN judged THEN ' AND q.flaw IS NULL' ELSE '' END;
 	twice text;			-- of a row q: there is another one with its key
+	odd text := 'true';	-- there are such rows, or some without a key
 	parts text[] := '{}';
 BEGIN
 	SELECT string_agg('v' || p, ', ' ORDER BY i), string_agg(format('q.v%s IS NULL', p), ' OR ' ORDER BY i),
@@ -172,14 +183,16 @@ BEGIN
 			   FROM generate_subscripts(sync.key_columns, 1) i HAVING narrow IS NULL OR count(*) > 1)));
 	END IF;
 	IF once THEN
-		twice := format('EXISTS (SELECT FROM twice x WHERE %s)',
+		odd := '(SELECT total.odd FROM total)';
+		twice := format('%s AND EXISTS (SELECT FROM twice x WHERE %s)', odd,
 			(SELECT string_agg(format('q.v%s = x.v%s', p, p), ' AND ') FROM unnest(sync.target_key) k, array_position(sync.columns, k) p));
 		parts := parts || ARRAY[
 			format('raw AS MATERIALIZED (SELECT q.*, %s AS null_key FROM (%s) q WHERE %s)', null_key, query,
-				concat_ws(' AND ', since, 'activate._count_row()')),
-			format('twice AS MATERIALIZED (SELECT %s FROM raw q WHERE NOT q.null_key GROUP BY %1$s HAVING count(*) > 1)', vkey),
+				concat_ws(' AND ', since, 'activate._count_row()', format('activate._take_key(%s)', regexp_replace(vkey, 'v', 'q.v', 'g')))),
+			'total AS MATERIALIZED (SELECT n.n, activate._keys_repeat(n.n) AS odd FROM (SELECT count(*) AS n FROM raw) n)',
+			format('twice AS MATERIALIZED (SELECT %s FROM raw q WHERE %s AND NOT q.null_key GROUP BY %1$s HAVING count(*) > 1)', vkey, odd),
 			format('good AS MATERIALIZED (SELECT g.*, t.%I IS NOT NULL AS there
-					FROM (SELECT %s* FROM raw q WHERE NOT q.null_key AND NOT %s%s) g LEFT JOIN %s t ON %s%s
+					FROM (SELECT %s* FROM raw q WHERE NOT q.null_key AND NOT (%s)%s) g LEFT JOIN %s t ON %s%s
 					WHERE t.%1$I IS NULL OR %8$s)',
 				sync.target_key[1], CASE WHEN few THEN format('DISTINCT ON (%s) ', vkey) END, twice, fine, target, replace(t_is_x, 'x.', 'g.'), near, differs)];
 	ELSE
@@ -246,20 +259,22 @@ BEGIN
 		parts := parts || 'ins AS (SELECT WHERE false)'::text;
 	END IF;
 
-	RETURN format('WITH %s SELECT ''counts'', NULL::jsonb, %s::text, (SELECT count(*) FROM raw), (SELECT count(*) FROM ins),
+	RETURN format('WITH %s SELECT ''counts'', NULL::jsonb, %s::text, (SELECT %s), (SELECT count(*) FROM ins),
 			(SELECT count(*) FROM upd), (SELECT count(*) FROM del), (SELECT held FROM verdict)%s
 		UNION ALL SELECT CASE %s, to_jsonb(k.*), NULL, 0, 0, 0, 0, false
-		  FROM raw q, LATERAL (SELECT %s) k WHERE (q.null_key OR %s)%s',
+		  FROM raw q, LATERAL (SELECT %s) k WHERE %s AND (q.null_key OR %s)%s',
 		-- what is held must be read again
 		array_to_string(parts, ', '), CASE WHEN sync.capture = 'cursor' AND deletes
 			THEN format('(SELECT CASE WHEN NOT v.held THEN %s END FROM verdict v)', newest) ELSE newest END,
+		CASE WHEN once THEN 'total.n FROM total' ELSE 'count(*) FROM raw' END,
 		-- a run that leaves held deletes behind is held, too
 		CASE WHEN holds AND NOT queued THEN format(' OR EXISTS (SELECT FROM held t WHERE NOT EXISTS (SELECT FROM raw x WHERE %s))',
 			(SELECT string_agg(format('t.v%s = x.v%s', p, p), ' AND ') FROM unnest(sync.target_key) k, array_position(sync.columns, k) p)) END,
 		-- a key that does not fit is none in the target
 		CASE WHEN judged THEN format('WHEN q.null_key THEN CASE WHEN q.flaw LIKE ''column %%'' THEN q.flaw ELSE ''null_key'' END WHEN %s THEN ''duplicate_key'' ELSE q.flaw END', twice)
 			ELSE 'WHEN q.null_key THEN ''null_key'' ELSE ''duplicate_key'' END' END,
-		activate._select_list('k', sync.key_columns), CASE WHEN judged THEN twice || ' OR q.flaw IS NOT NULL' ELSE twice END, alive)
+		activate._select_list('k', sync.key_columns), CASE WHEN judged THEN 'true' ELSE odd END,
+		CASE WHEN judged THEN twice || ' OR q.flaw IS NOT NULL' ELSE twice END, alive)
 		|| CASE WHEN sync.options ? 'mended:now' THEN format(' UNION ALL SELECT ''mended'', to_jsonb(k.*), NULL, 0, 0, 0, 0, false
 		  FROM raw q, LATERAL (SELECT %s) k WHERE EXISTS (SELECT FROM activate.rejection r WHERE r.sync = %s AND r.code IN (''expectation'', ''former_type'') AND r.key = to_jsonb(k.*))%s',
 			activate._select_list('k', sync.key_columns), sync.id, fine) ELSE '' END
