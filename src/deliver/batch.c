@@ -207,6 +207,7 @@ void
 deliver_call_go(DeliverCall *call)
 {
 	call->sent_at = clock_now();
+	call->answers_before = call->target->answers;
 	call->probe = call->target->state != TARGET_UP;
 	call->target->probing |= call->probe;
 	deliver_target_called(call->target, call->sent_at);
@@ -340,7 +341,7 @@ call_stalls(DeliverCall *call)
 	engine->nstalled++;
 }
 
-/* Calls that are unanswered for long make room for others: sooner if there is none and nothing at all comes from the target. */
+/* Calls that are unanswered for long make room for others: sooner if there is none, and it is they that are late. */
 void
 deliver_call_stalls(TimestampTz now)
 {
@@ -353,7 +354,7 @@ deliver_call_stalls(TimestampTz now)
 		if (now - call->sent_at < DELIVER_LATE_US || engine->nstalled >= deliver_stalled_connections)
 			break;
 		if (now - call->sent_at >= DELIVER_STALL_US ||
-			(engine->nyoung >= deliver_connections && deliver_target_late(call->target, call->sent_at, now)))
+			(engine->nyoung >= deliver_connections && deliver_call_late(call, now)))
 			call_stalls(call);
 	}
 }

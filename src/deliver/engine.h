@@ -28,6 +28,7 @@
 #define DELIVER_FLUSH_US	5000	/* an outcome waits no longer to be settled */
 #define DELIVER_STALL_US	INT64CONST(250000)	/* SEMANTICS 18 */
 #define DELIVER_LATE_US		INT64CONST(50000)	/* the same, where others wait for a connection */
+#define DELIVER_ROUNDS_LATE		4	/* ... and so many times activate.connections were answered meanwhile */
 #define DELIVER_STALLED_PER_TARGET	64
 #define DELIVER_FIRST_CALLS		2		/* calls to a target that has not answered yet */
 #define DELIVER_MOST_CONNECTIONS	1000	/* of activate.connections, and of the stalled ones */
@@ -60,6 +61,7 @@ typedef struct DeliverTarget
 	int			earned;			/* as many may be in flight: one more with each answer */
 	TimestampTz called_at;		/* the last time */
 	TimestampTz heard_at;		/* when it answered last, or the first of those in flight was sent */
+	uint64		answers;		/* so far */
 	int			backoff;		/* probes that failed in a row */
 	int			failed;			/* calls that failed since one succeeded */
 	uint32		failed_key;		/* hash of the first of them */
@@ -241,6 +243,7 @@ typedef struct DeliverCall
 	const ConnectorWrite *write;
 	HttpRequest *request;
 	TimestampTz sent_at;
+	uint64		answers_before; /* its target's, then */
 	int64		ticket;			/* of the budget */
 	uint64		token;			/* serial of the access token that the request holds; 0: none */
 	bool		stalled;
@@ -419,7 +422,7 @@ extern Datum deliver_key_conditions(const Sync *sync);
 extern DeliverTarget *deliver_target_get(Oid server, Oid userid, const char *name);
 extern void deliver_targets_count(TimestampTz now);
 extern TimestampTz deliver_target_patience(const DeliverTarget *target, TimestampTz now);
-extern bool deliver_target_late(const DeliverTarget *target, TimestampTz sent_at, TimestampTz now);
+extern bool deliver_call_late(const DeliverCall *call, TimestampTz now);
 extern bool deliver_target_ready(const DeliverTarget *target, TimestampTz now);
 extern void deliver_target_called(DeliverTarget *target, TimestampTz now);
 extern void deliver_target_answered(DeliverTarget *target);

@@ -138,11 +138,22 @@ has_its_share(const DeliverTarget *target, TimestampTz now)
 	return target->in_flight >= (deliver_connections + deliver_stalled_connections) / (engine->nactive + 1);
 }
 
-/* Has the target of a call said nothing since then, for so long that others should not wait for it? */
+/*
+ * Should others not wait for that call?  Nothing at all has come from its target
+ * since it was sent, or so many answers to others that it is no slow target.
+ */
 bool
-deliver_target_late(const DeliverTarget *target, TimestampTz sent_at, TimestampTz now)
+deliver_call_late(const DeliverCall *call, TimestampTz now)
 {
-	return engine->nactive > 1 && now - sent_at >= DELIVER_LATE_US && target->heard_at <= sent_at;
+	const DeliverTarget *target = call->target;
+
+	if (now - call->sent_at < DELIVER_LATE_US)
+		return false;
+	if (target->heard_at <= call->sent_at)
+		return engine->nactive > 1;
+	/* of itself that never leaves the target without calls */
+	return target->stalled < DELIVER_STALLED_PER_TARGET - 1 &&
+		target->answers - call->answers_before >= (uint64) DELIVER_ROUNDS_LATE * deliver_connections;
 }
 
 /* May one more call go out? */
@@ -173,6 +184,7 @@ void
 deliver_target_answered(DeliverTarget *target)
 {
 	target->heard_at = clock_now();
+	target->answers++;
 	target->earned = Min(target->earned + 1, DELIVER_MOST_CONNECTIONS);
 }
 
