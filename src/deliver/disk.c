@@ -46,10 +46,13 @@ deliver_disk_flush(TimestampTz now)
 	if (disk->settled == InvalidXLogRecPtr ||
 		(http_pool_in_flight(engine->pool) > 0 && now - disk->settled_since < ASK_US))
 		return;
-	disk->asked = disk->settled;
-	disk->asked_at = now;
+	if (GetFlushRecPtr(NULL) < disk->settled)
+	{
+		disk->asked = disk->settled;
+		disk->asked_at = now;
+		shared_ask_flush(engine->database, disk->asked);
+	}
 	disk->settled = InvalidXLogRecPtr;
-	shared_ask_flush(engine->database, disk->asked);
 }
 
 /* When to look by itself; 0: never. */
