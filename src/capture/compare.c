@@ -69,7 +69,8 @@ typedef struct Comparison
 } Comparison;
 
 static bool is_possible(const CapturePlan *plan);
-static bool read_source(Comparison *it);
+static SPIPlanPtr prepare_source(const CapturePlan *plan);
+static bool read_source(Comparison *it, SPIPlanPtr query);
 static void start_up(DestReceiver *self, int operation, TupleDesc desc);
 static bool receive(TupleTableSlot *slot, DestReceiver *self);
 static void nothing(DestReceiver *self);
@@ -91,6 +92,7 @@ plan_compare(CapturePlan *plan)
 {
 	Comparison *it;
 	IdentityScope scope;
+	SPIPlanPtr	query;
 	bool		done;
 
 	if (!is_possible(plan))
@@ -104,8 +106,12 @@ plan_compare(CapturePlan *plan)
 	sync_enter_owner(plan->sync, &scope);
 	outbox_flush();
 	CommandCounterIncrement();
+	SPI_connect();
+	/* its locks first: to a snapshot of before a table that was rewritten while we waited looks empty */
+	query = prepare_source(plan);
 	PushActiveSnapshot(GetTransactionSnapshot());
-	done = known_read(it->known, plan->sync, plan->everything) && read_source(it);
+	done = known_read(it->known, plan->sync, plan->everything) && read_source(it, query);
+	SPI_finish();
 	if (done)
 		take_steps(it);
 	PopActiveSnapshot();
@@ -125,23 +131,27 @@ is_possible(const CapturePlan *plan)
 	return activate_comparison && !plan->judged && plan->chunk == NULL && !plan->marks && plan->sync->capture != CAPTURE_CURSOR;
 }
 
+static SPIPlanPtr
+prepare_source(const CapturePlan *plan)
+{
+	SPIPlanPtr	query = SPI_prepare(plan->query, 0, NULL);
+
+	if (query == NULL)
+		elog(ERROR, "could not prepare the query of sync \"%s\": %s", plan->sync->name, SPI_result_code_string(SPI_result));
+	return query;
+}
+
 /* False: there is no room for its keys. */
 static bool
-read_source(Comparison *it)
+read_source(Comparison *it, SPIPlanPtr query)
 {
-	SPIPlanPtr	plan;
 	SPIExecuteOptions options = {.read_only = true, .dest = &it->dest};
 
-	SPI_connect();
-	plan = SPI_prepare(it->plan->query, 0, NULL);
-	if (plan == NULL)
-		elog(ERROR, "could not prepare the query of sync \"%s\": %s", it->plan->sync->name, SPI_result_code_string(SPI_result));
 	/* else that there is no room is noticed late, and all is read again */
-	it->full = !known_room_for(it->known, known_planned_rows(plan));
-	if (!it->full && SPI_execute_plan_extended(plan, &options) < 0)
+	it->full = !known_room_for(it->known, known_planned_rows(query));
+	if (!it->full && SPI_execute_plan_extended(query, &options) < 0)
 		elog(ERROR, "could not execute the query of sync \"%s\"", it->plan->sync->name);
 	take_rows(it);
-	SPI_finish();
 	return !it->full;
 }
 

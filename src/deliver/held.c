@@ -227,12 +227,17 @@ check_source(void *arg)
 {
 	SourceCheck *check = arg;
 	Oid			type = JSONBARRAYOID;
+	SPIPlanPtr	plan;
 	MemoryContext previous;
 	bool		isnull;
 
 	deliver_owner_enter(&check->owner, check->sync, check->patience);
 	SPI_connect();
-	SPI_execute_with_args(check->sql, 1, &type, &check->keys, NULL, true, 1);
+	plan = SPI_prepare(check->sql, 1, &type);
+	if (plan == NULL)
+		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
+	deliver_owner_look_now(plan);
+	SPI_execute_plan(plan, &check->keys, NULL, true, 1);
 	previous = MemoryContextSwitchTo(check->context);
 	check->deleted = PointerGetDatum(DatumGetArrayTypePCopy(
 									  SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull)));

@@ -16,6 +16,8 @@
 #include "deliver/owner.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
+#include "utils/plancache.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
@@ -54,6 +56,18 @@ deliver_owner_enter(DeliverOwner *owner, const Sync *sync, int timeout_ms)
 	error_context_stack = &owner->callback;
 	if (owner->armed)
 		enable_timeout_after(STATEMENT_TIMEOUT, timeout_ms);
+}
+
+void
+deliver_owner_look_now(SPIPlanPtr plan)
+{
+	const CachedPlanSource *source = linitial(SPI_plan_get_plan_sources(plan));
+	CachedPlan *cached = SPI_plan_get_cached_plan(plan);
+
+	if (cached)
+		ReleaseCachedPlan(cached, source->is_saved ? CurrentResourceOwner : NULL);
+	PopActiveSnapshot();
+	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
 void

@@ -8,6 +8,7 @@
 #include "catalog/sync.h"
 #include "core/identity.h"
 #include "datatype/timestamp.h"
+#include "executor/spi.h"
 
 typedef struct DeliverOwner
 {
@@ -18,6 +19,12 @@ typedef struct DeliverOwner
 } DeliverOwner;
 
 extern void deliver_owner_enter(DeliverOwner *owner, const Sync *sync, int timeout_ms);
+
+/*
+ * When the plan's locks are taken: a snapshot of now.  To an older one a table
+ * that was rewritten (ALTER TABLE) while we waited looks empty.
+ */
+extern void deliver_owner_look_now(SPIPlanPtr plan);
 extern void deliver_owner_leave(DeliverOwner *owner);
 extern bool deliver_owner_timed_out(DeliverOwner *owner);
 extern void deliver_owner_cleanup(void);

@@ -255,9 +255,12 @@ execute_work(void *arg)
 	RenderWork *work = arg;
 	Datum		value = JsonbPGetDatum(keys_array(work->keys, work->n));
 
+	SPIPlanPtr	plan = work->one_by_one ? work->plan->one_by_one : work->plan->together;
+
 	deliver_owner_enter(&work->owner, work->sync, deliver_render_timeout);
 	SPI_connect();
-	SPI_execute_plan(work->one_by_one ? work->plan->one_by_one : work->plan->together, &value, NULL, true, 0);
+	deliver_owner_look_now(plan);
+	SPI_execute_plan(plan, &value, NULL, true, 0);
 	collect_rows(work);
 	SPI_finish();
 	deliver_owner_leave(&work->owner);
