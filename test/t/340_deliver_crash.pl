@@ -74,6 +74,19 @@ sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type L
 $crm->heal;
 ok(delivered($node, 'crash'), 'terminated and started again');
 
+# what was settled gets to the disk by the worker, or where that does not come to it by the deliverer; nobody else is there to do it
+my @others = split /\n/, sql("SELECT pid FROM pg_stat_activity WHERE backend_type IN ('walwriter', 'background writer', 'checkpointer')");
+my ($worker) = worker_pids($node, 'worker');
+for my $stopped (0, $worker)
+{
+	kill 'STOP', @others, $stopped || ();
+	sql("INSERT INTO crash VALUES ($rows + 1 + $stopped, 0)");
+	ok(delivered($node, 'crash'), 'delivered');
+	my $upto = sql('SELECT pg_current_wal_insert_lsn()');
+	ok($node->poll_query_until('postgres', "SELECT pg_current_wal_flush_lsn() >= '$upto'"), $stopped ? 'flushed without the worker' : 'flushed by the worker');
+	kill 'CONT', @others, $stopped || ();
+}
+
 # an immediate stop of the whole server
 $crm->control({ fault => 'slow', path => '/hook/crash', ms => 20 });
 sql("UPDATE crash SET v = 4");
