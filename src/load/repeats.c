@@ -79,11 +79,17 @@ repeats_end(void)
 	MemoryContextDelete(repeats->context);
 }
 
-/* However it ended; those within it have gone before. */
+/* However it ended; contexts of an aborted transaction go in any order. */
 static void
 forget(void *arg)
 {
-	repeats = ((Repeats *) arg)->outer;
+	for (Repeats **place = &repeats; *place; place = &(*place)->outer)
+	{
+		if (*place != arg)
+			continue;
+		*place = (*place)->outer;
+		return;
+	}
 }
 
 /* NULL: a type has no hash. */

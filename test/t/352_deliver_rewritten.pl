@@ -30,7 +30,7 @@ ok(delivered($node), 'all is sent');
 sub rewriting
 {
 	my ($table, $waiting) = @_;
-	my $sql = "BEGIN; ALTER TABLE $table ADD COLUMN x float8 DEFAULT random();
+	my $sql = "SET statement_timeout = '${PostgreSQL::Test::Utils::timeout_default}s'; BEGIN; ALTER TABLE $table ADD COLUMN x float8 DEFAULT random();
 		DO \$\$ BEGIN LOOP
 			EXIT WHEN EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT l.granted AND l.relation = '$table'::regclass AND $waiting);
 			PERFORM pg_stat_clear_snapshot(), pg_sleep(0.001);
