@@ -184,10 +184,28 @@ INSERT INTO activate._outbox (sync, nonce, op, enqueued_at, key) VALUES (1, 0, '
 SELECT activate._outbox_release(1);
 RESET ROLE;
 
+-- an application that asks for the number of the row that it inserted is not told one of ours
+CREATE TABLE ob_serial (id serial, code text UNIQUE);
+GRANT INSERT ON ob_serial TO regress_ob;
+GRANT USAGE ON SEQUENCE ob_serial_id_seq TO regress_ob;
+BEGIN;
+SELECT activate_sync('ob_serial', 'ob_serial', 'obhook.change', capture => 'trigger', key => 'code') > 0 AS declared;
+SELECT activate_pause('ob_serial');
+COMMIT;
+SET ROLE regress_ob;
+INSERT INTO ob_serial (code) VALUES ('a');
+SELECT lastval();
+INSERT INTO ob_serial (code) VALUES (NULL);
+SELECT lastval();
+RESET ROLE;
+SELECT o.key FROM activate.outbox o JOIN activate.sync s ON s.id = o.sync WHERE s.name = 'ob_serial';
+SELECT r.key, r.code FROM activate.rejection r JOIN activate.sync s ON s.id = r.sync WHERE s.name = 'ob_serial';
+
 DROP VIEW pending;
-DROP TABLE ob, ob_other CASCADE;
+DROP TABLE ob, ob_other, ob_serial CASCADE;
 DROP FUNCTION pass, ob_nested, ob_late;
 SELECT activate_drop('ob');
+SELECT activate_drop('ob_serial');
 DROP SERVER obhook CASCADE;
 DROP SCHEMA obhook;
 DROP ROLE regress_ob;

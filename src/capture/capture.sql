@@ -29,19 +29,19 @@ COMMENT ON FUNCTION activate._mode_op(text) IS 'private: what a mode does with a
 REVOKE ALL ON FUNCTION activate._mode_op(text) FROM PUBLIC;
 
 -- API: Private.  once: not if that key stands there already for that reason.
-CREATE FUNCTION activate._capture_reject(sync bigint, key jsonb, code text, reason text, once boolean)
+CREATE FUNCTION activate._capture_reject(id bigint, sync bigint, key jsonb, code text, reason text, once boolean)
 RETURNS void
 LANGUAGE sql
 BEGIN ATOMIC
-	INSERT INTO activate.rejection (sync, key, op, code, reason)
-	SELECT s.id, _capture_reject.key, activate._mode_op(s.mode), _capture_reject.code, _capture_reject.reason
+	INSERT INTO activate.rejection (id, sync, key, op, code, reason)
+	SELECT _capture_reject.id, s.id, _capture_reject.key, activate._mode_op(s.mode), _capture_reject.code, _capture_reject.reason
 	  FROM activate.sync s
 	 WHERE s.id = _capture_reject.sync AND NOT (once AND EXISTS (SELECT FROM activate.rejection r
 		 WHERE r.sync = _capture_reject.sync AND r.key = _capture_reject.key AND r.code = _capture_reject.code));
 END;
-COMMENT ON FUNCTION activate._capture_reject(bigint, jsonb, text, text, boolean) IS
+COMMENT ON FUNCTION activate._capture_reject(bigint, bigint, jsonb, text, text, boolean) IS
 	'private: a captured row that cannot be sent';
-REVOKE ALL ON FUNCTION activate._capture_reject(bigint, jsonb, text, text, boolean) FROM PUBLIC;
+REVOKE ALL ON FUNCTION activate._capture_reject(bigint, bigint, jsonb, text, text, boolean) FROM PUBLIC;
 
 -- API: Private.  Ordinary roles need it, as activate._row_hash().  An index row has no room for a long one.
 CREATE FUNCTION activate._key_mark(key jsonb) RETURNS text

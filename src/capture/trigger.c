@@ -15,6 +15,7 @@
 #include "commands/trigger.h"
 #include "core/compat.h"
 #include "core/own.h"
+#include "core/sequence.h"
 #include "outbox/outbox.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
@@ -56,15 +57,16 @@ activate_capture(PG_FUNCTION_ARGS)
 void
 capture_reject(const Sync *sync, Jsonb *key, const char *code, const char *reason, bool once)
 {
-	Oid			types[5] = {INT8OID, JSONBOID, TEXTOID, TEXTOID, BOOLOID};
-	Datum		values[5];
+	Oid			types[6] = {INT8OID, INT8OID, JSONBOID, TEXTOID, TEXTOID, BOOLOID};
+	Datum		values[6];
 
-	values[0] = Int64GetDatum(sync->id);
-	values[1] = JsonbPGetDatum(key);
-	values[2] = CStringGetTextDatum(code);
-	values[3] = CStringGetTextDatum(reason);
-	values[4] = BoolGetDatum(once);
-	(void) own_value("SELECT activate._capture_reject($1, $2, $3, $4, $5)", 5, types, values, NULL, NULL);
+	values[0] = Int64GetDatum(own_sequence_draw("rejection_id_seq", 1));
+	values[1] = Int64GetDatum(sync->id);
+	values[2] = JsonbPGetDatum(key);
+	values[3] = CStringGetTextDatum(code);
+	values[4] = CStringGetTextDatum(reason);
+	values[5] = BoolGetDatum(once);
+	(void) own_value("SELECT activate._capture_reject($1, $2, $3, $4, $5, $6)", 6, types, values, NULL, NULL);
 }
 
 static void

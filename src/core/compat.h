@@ -162,6 +162,13 @@ typedef bool CompatUpdateIndexes;
 #define compat_index_tuples_wanted(which) (which)
 #endif
 
+/* 16: a file of a relation is a locator, and no longer a node */
+#if PG_VERSION_NUM >= 160000
+#define compat_sequence_record(record, rel) ((record)->locator = (rel)->rd_locator)
+#else
+#define compat_sequence_record(record, rel) ((record)->node = (rel)->rd_node)
+#endif
+
 /* 18: what EXPLAIN wants to know of an index scan */
 #if PG_VERSION_NUM >= 180000
 #define compat_index_beginscan(heap, index, snapshot, nkeys) index_beginscan((heap), (index), (snapshot), NULL, (nkeys), 0)

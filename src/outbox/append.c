@@ -11,23 +11,24 @@
  *
  * Rows are written by the subtransaction that appended them and no other: in
  * a child of it they would carry the child's number and vanish with it.  Ids
- * are drawn when a row is appended, so they follow the order of events even
- * if a parent's rows are written after its child's.
+ * are drawn for all rows at once, when they are written: who else changes the
+ * same row of a source does so before this statement or after this transaction.
+ * A parent's rows get theirs before a child appends, so ids follow the order of
+ * events even if the parent's are written last.
  */
 #include "postgres.h"
 
 #include "access/parallel.h"
 #include "access/xact.h"
-#include "commands/sequence.h"
 #include "common/hashfn.h"
 #include "core/clock.h"
+#include "core/sequence.h"
 #include "core/table.h"
 #include "miscadmin.h"
 #include "outbox/buffer.h"
 #include "tcop/utility.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
-#include "utils/syscache.h"
 
 /* Keys remembered of one transaction; what comes twice after that is coalesced by the deliverer. */
 #define OUTBOX_KEYS		65536
@@ -53,9 +54,10 @@ typedef struct OutboxLevel
 /* Lives in TopTransactionContext. */
 typedef struct OutboxState
 {
-	Oid			sequence;
+	Oid			table;			/* _outbox */
 	OutboxRow  *rows;
 	int			nrows;
+	int			nnumbered;		/* have their ids: a prefix; all below the last level's */
 	int			max_rows;
 	int			stretch;
 	SubTransactionId pushed_by; /* the last one */
@@ -80,6 +82,8 @@ static void outbox_push(OutboxRow row);
 static void outbox_begin(void);
 static void outbox_follow_extension(void);
 static OutboxLevel *outbox_level(void);
+static void outbox_number(void);
+static void outbox_drop_rows(int first);
 static bool outbox_is_known(const OutboxRow *row);
 static bool outbox_key_exists(const OutboxKey *wanted);
 static bool outbox_key_add(const OutboxKey *wanted);
@@ -154,10 +158,11 @@ outbox_flush(void)
 		return;
 	first = level->first_row;
 	if (state->nrows > first)
+	{
+		outbox_number();
 		outbox_write(state->rows + first, state->nrows - first);
-	state->nrows = first;
-	if (state->nrows == 0)
-		MemoryContextReset(state->row_context);
+	}
+	outbox_drop_rows(first);
 }
 
 void
@@ -225,7 +230,6 @@ outbox_push(OutboxRow row)
 		state->stretch++;
 	}
 	row.stretch = state->stretch;
-	row.id = nextval_internal(state->sequence, false);
 	row.writer = GetUserId();
 	row.enqueued_at = clock_now();
 	previous = MemoryContextSwitchTo(state->row_context);
@@ -247,7 +251,7 @@ outbox_begin(void)
 		return;
 	previous = MemoryContextSwitchTo(TopTransactionContext);
 	fresh = palloc0(sizeof(OutboxState));
-	fresh->sequence = own_relation("outbox_id_seq");
+	fresh->table = own_relation("_outbox");
 	fresh->max_rows = 16;
 	fresh->rows = palloc(fresh->max_rows * sizeof(OutboxRow));
 	fresh->max_syncs = 8;
@@ -264,9 +268,11 @@ outbox_begin(void)
 static void
 outbox_follow_extension(void)
 {
-	if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(state->sequence)))
+	Oid			table = own_relation("_outbox");
+
+	if (state->table == table)
 		return;
-	state->sequence = own_relation("outbox_id_seq");
+	state->table = table;
 	if (state->key_context != NULL)
 		outbox_keys_create();
 }
@@ -280,6 +286,7 @@ outbox_level(void)
 
 	if (state->nlevels > 0 && state->levels[state->nlevels - 1].subid == subid)
 		return &state->levels[state->nlevels - 1];
+	outbox_number();
 	if (state->nlevels == state->max_levels)
 	{
 		state->max_levels *= 2;
@@ -291,6 +298,28 @@ outbox_level(void)
 	level->first_sync = state->nsyncs;
 	level->first_key = state->nkeys;
 	return level;
+}
+
+static void
+outbox_number(void)
+{
+	int			n = state->nrows - state->nnumbered;
+	int64		id;
+
+	if (n == 0)
+		return;
+	id = own_sequence_draw("outbox_id_seq", n);
+	while (state->nnumbered < state->nrows)
+		state->rows[state->nnumbered++].id = id++;
+}
+
+static void
+outbox_drop_rows(int first)
+{
+	state->nrows = first;
+	state->nnumbered = Min(state->nnumbered, first);
+	if (first == 0)
+		MemoryContextReset(state->row_context);
 }
 
 static uint32
@@ -471,7 +500,5 @@ outbox_subxact_callback(SubXactEvent event, SubTransactionId mine,
 		pfree(key->key);
 	}
 	state->nsyncs = level->first_sync;
-	state->nrows = level->first_row;
-	if (state->nrows == 0)
-		MemoryContextReset(state->row_context);
+	outbox_drop_rows(level->first_row);
 }

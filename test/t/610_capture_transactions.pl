@@ -112,5 +112,37 @@ subtest 'one session, one after the other' => sub {
 	is($crm->stats->{seq_regressions}, 0, 'none of them an older one after a newer one');
 };
 
+# Ids order the intents of a key, so none is given twice: not after a crash, whatever was logged ahead or before a checkpoint.
+subtest 'ids after a crash' => sub {
+	sql("CREATE TABLE ids (id int PRIMARY KEY); SELECT activate_sync('ids', 'ids', 'tx.change', capture => 'trigger'); SELECT activate_pause('ids')");
+	my ($last, $n) = (0, 0);
+	my @ways = (
+		[ 'one', 1 ], [ 'more than is logged ahead', 40 ], [ 'what was logged ahead before a checkpoint', 1, 1 ],
+		[ 'in bulk', 2500 ], [ 'and one behind it', 1 ], [ 'in bulk after a checkpoint', 1500, 1 ]);
+
+	for my $way (@ways, $ways[0])
+	{
+		my ($name, $rows, $checkpoint) = @$way;
+
+		if ($checkpoint)
+		{
+			sql('INSERT INTO ids VALUES (' . ++$n . ')');
+			sql('CHECKPOINT');
+		}
+		sql("INSERT INTO ids SELECT generate_series($n + 1, $n + $rows)");
+		$n += $rows;
+		$node->stop('immediate');
+		$node->start;
+		my ($first, $greatest, $ids) = split /\|/, sql("SELECT min(id), max(id), count(*) FROM
+			(SELECT i.id, (i.key ->> 'id')::int AS n FROM activate._intent i JOIN activate.sync s ON s.id = i.sync AND s.name = 'ids') i
+			WHERE i.n > $n - $rows");
+		is($ids, $rows, "$name: captured");
+		cmp_ok($first, '>', $last, "$name: beyond those before");
+		$last = $greatest;
+	}
+	is(sql("SELECT count(DISTINCT i.id) FROM activate._intent i"), $n, 'each its own');
+	sql("SELECT activate_drop('ids')");
+};
+
 $node->stop('fast');
 done_testing();
