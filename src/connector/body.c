@@ -6,13 +6,16 @@
 
 #include "connector/definition.h"
 #include "mb/pg_wchar.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 
 static void
-body_append_jsonb(StringInfo out, Jsonb *json)
+body_append_jsonb(StringInfo out, Jsonb *json, const char *text)
 {
 	if (json == NULL)
 		appendStringInfoString(out, "null");
+	else if (text != NULL)
+		appendStringInfoString(out, text);
 	else
 		JsonbToCString(out, &json->root, VARSIZE(json));
 }
@@ -21,14 +24,21 @@ body_append_jsonb(StringInfo out, Jsonb *json)
 static void
 body_append_change(StringInfo out, const ConnectorRow *row)
 {
+	char		seq[MAXINT8LEN + 1];
+
+	(void) pg_lltoa(row->seq, seq);
 	appendStringInfoString(out, "{\"id\": ");
 	template_append_string(out, row->id);
-	appendStringInfo(out, ", \"seq\": " INT64_FORMAT ", \"sync\": ", row->seq);
+	appendStringInfoString(out, ", \"seq\": ");
+	appendStringInfoString(out, seq);
+	appendStringInfoString(out, ", \"sync\": ");
 	template_append_string(out, row->sync);
-	appendStringInfo(out, ", \"op\": \"%s\", \"key\": ", outbox_op_name(row->op));
-	body_append_jsonb(out, row->key);
+	appendStringInfoString(out, ", \"op\": \"");
+	appendStringInfoString(out, outbox_op_name(row->op));
+	appendStringInfoString(out, "\", \"key\": ");
+	body_append_jsonb(out, row->key, row->key_text);
 	appendStringInfoString(out, ", \"row\": ");
-	body_append_jsonb(out, row->op == OUTBOX_DELETE ? NULL : row->row);
+	body_append_jsonb(out, row->op == OUTBOX_DELETE ? NULL : row->row, row->row_text);
 	appendStringInfoChar(out, '}');
 }
 
@@ -88,7 +98,7 @@ body_append_row(StringInfo out, const Connector *connector, const ConnectorWrite
 	if (connector->format == FORMAT_CHANGE)
 		body_append_change(out, row);
 	else if (connector->format == FORMAT_ROW)
-		body_append_jsonb(out, row->row);
+		body_append_jsonb(out, row->row, row->row_text);
 	else
 		template_append_object(out, body_values(write, row), &write->shape, row->id);
 }

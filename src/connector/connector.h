@@ -280,6 +280,8 @@ typedef struct ConnectorRow
 	Jsonb	   *key;			/* source names */
 	Jsonb	   *target_key;		/* target names: for templates of deletes; may be NULL */
 	Jsonb	   *row;			/* flat; NULL for delete */
+	const char *key_text;		/* key and row as JSON, where the caller has that; else NULL */
+	const char *row_text;
 	const char *remote_id;		/* NULL: unknown */
 	const ConnectorWrite *write;	/* of the first row: how they are sent; NULL: as the operation says */
 } ConnectorRow;

@@ -15,6 +15,8 @@
 
 /* An element per row of the largest batch stays far below; json-c needs about ten times as much memory. */
 #define READER_MAX_BYTES	(8 * 1024 * 1024)
+/* What is read in an answer this long may stay in memory. */
+#define READER_KEPT_BYTES	(16 * 1024)
 /* Also the limit of json-c's own recursion when it frees a document. */
 #define READER_MAX_DEPTH	64
 
@@ -24,13 +26,16 @@ static const char *const reader_usual[] = {
 	"errors.0.message", "errors.0.detail", "errors.0"
 };
 
+/* To make one costs as much as reading a short answer, so it is kept; but not what a long text has made large. */
 static json_object *
 reader_parse(const char *text, size_t len)
 {
-	json_tokener *tokener = json_tokener_new_ex(READER_MAX_DEPTH);
+	static json_tokener *tokener = NULL;
 	json_object *root;
 
-	if (tokener == NULL)
+	if (tokener != NULL)
+		json_tokener_reset(tokener);
+	else if ((tokener = json_tokener_new_ex(READER_MAX_DEPTH)) == NULL)
 		return NULL;
 	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
 	root = json_tokener_parse_ex(tokener, text, (int) len);
@@ -40,7 +45,11 @@ reader_parse(const char *text, size_t len)
 		json_object_put(root);
 		root = NULL;
 	}
-	json_tokener_free(tokener);
+	if (len > READER_KEPT_BYTES)
+	{
+		json_tokener_free(tokener);
+		tokener = NULL;
+	}
 	return root;
 }
 

@@ -303,6 +303,8 @@ build_rows(DeliverCall *call)
 		if (call->declaration->connector->format == FORMAT_OBJECT)
 			row->target_key = deliver_target_key(sync, row->key);
 		row->row = entry->row;
+		row->key_text = entry->text;
+		row->row_text = entry->text ? deliver_text_row(entry->text) : NULL;
 		row->remote_id = entry->remote_id;
 	}
 }

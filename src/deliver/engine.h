@@ -169,6 +169,7 @@ typedef struct DeliverEntry
 	int			epoch;			/* of the declaration */
 	OutboxOp	op;
 	Jsonb	   *row;			/* NULL for delete */
+	char	   *text;			/* DeliverText.data, if the body holds it; NULL: to be made anew */
 	bool		has_hash;
 	int64		hash;
 	int64		seq;

@@ -84,9 +84,12 @@ deliver_entry_clear(DeliverEntry *entry)
 {
 	if (entry->row)
 		pfree(entry->row);
+	if (entry->text)
+		pfree(entry->text);
 	if (entry->remote_id)
 		pfree(entry->remote_id);
 	entry->row = NULL;
+	entry->text = NULL;
 	entry->remote_id = NULL;
 	entry->has_hash = false;
 	uncover(entry);

@@ -47,29 +47,34 @@ deliver_decide(const Sync *sync, bool found, int64 hash, bool forced, bool uncer
 	return known->has_hash && known->hash == hash && !uncertain ? DECIDED_SKIP : DECIDED_SEND;
 }
 
-static void
-digest_add_jsonb(Jsonb *value)
+DeliverText
+deliver_text(Jsonb *key, Jsonb *row)
 {
-	StringInfoData text;
+	DeliverText text = {0};
+	StringInfoData out;
 
-	initStringInfo(&text);
-	if (value)
-		JsonbToCString(&text, &value->root, VARSIZE(value));
-	digest_add(text.data, text.len);
-	pfree(text.data);
+	initStringInfo(&out);
+	(void) JsonbToCString(&out, &key->root, VARSIZE(key));
+	text.key_len = out.len;
+	appendStringInfoChar(&out, '\0');
+	if (row)
+		(void) JsonbToCString(&out, &row->root, VARSIZE(row));
+	text.row_len = out.len - text.key_len - 1;
+	text.data = out.data;
+	return text;
 }
 
 void
-deliver_message_id(uint8 *id, uint64 nonce, int64 sync, Jsonb *key, OutboxOp op, Jsonb *row)
+deliver_message_id(uint8 *id, uint64 nonce, int64 sync, OutboxOp op, const DeliverText *text)
 {
 	uint64		numbers[2] = {pg_hton64(nonce), pg_hton64((uint64) sync)};
 	char		letter = (char) op;
 
 	digest_begin();
 	digest_add(numbers, sizeof(numbers));
-	digest_add_jsonb(key);
+	digest_add(text->data, text->key_len);
 	digest_add(&letter, 1);
-	digest_add_jsonb(row);
+	digest_add(deliver_text_row(text->data), text->row_len);
 	digest_end(id);
 }
 

@@ -53,7 +53,19 @@ typedef enum DeliverDecision
 extern DeliverDecision deliver_decide(const Sync *sync, bool found, int64 hash, bool forced,
 									  bool uncertain, const DeliverKnown *known, OutboxOp *op);
 extern void deliver_known(int64 sync, Jsonb **keys, int n, DeliverKnown *out, MemoryContext context);
-extern void deliver_message_id(uint8 *id, uint64 nonce, int64 sync, Jsonb *key, OutboxOp op, Jsonb *row);
+
+/* Key and row as JSON: an id is made of them, and the body of a webhook holds them as they are. */
+typedef struct DeliverText
+{
+	char	   *data;			/* the key and, behind its end, the row; palloc'd */
+	int			key_len;
+	int			row_len;		/* 0: there is none */
+} DeliverText;
+
+#define deliver_text_row(data) ((data) + strlen(data) + 1)
+
+extern DeliverText deliver_text(Jsonb *key, Jsonb *row);
+extern void deliver_message_id(uint8 *id, uint64 nonce, int64 sync, OutboxOp op, const DeliverText *text);
 extern char *deliver_id_text(const uint8 *id, char *out);
 extern void deliver_call_key(const ConnectorRow *rows, int n, const ConnectorWrite *write, char *out);
 extern Jsonb *deliver_target_key(const Sync *sync, Jsonb *key);

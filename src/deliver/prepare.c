@@ -194,14 +194,13 @@ note_identity(const DeliverEntry *entry)
  * between, would take that for a repeat.
  */
 static void
-message_identity(DeliverEntry *entry, OutboxOp op, Jsonb *row, const DeliverKnown *known)
+message_identity(DeliverEntry *entry, OutboxOp op, const DeliverText *text, const DeliverKnown *known)
 {
 	int64		sync = entry->sync->id;
-	Jsonb	   *key = entry->hash_key.key;
 
 	entry->nonce = entry->tried_nonce;
 	if (entry->tried)
-		deliver_message_id(entry->id, entry->nonce, sync, key, op, row);
+		deliver_message_id(entry->id, entry->nonce, sync, op, text);
 	if (entry->tried && memcmp(entry->id, entry->tried_id, DELIVER_ID_LEN) == 0)
 	{
 		entry->seq = entry->tried_seq;
@@ -220,7 +219,7 @@ message_identity(DeliverEntry *entry, OutboxOp op, Jsonb *row, const DeliverKnow
 		entry->seq = deliver_next_seq();
 	/* tried stays what it is until this one has gone: it may be rendered once more before */
 	entry->tried_ambiguous = false;
-	deliver_message_id(entry->id, entry->nonce, sync, key, op, row);
+	deliver_message_id(entry->id, entry->nonce, sync, op, text);
 	if (entry->uncertain && (deliver_entry_newest(entry)->undo != UNDO_NONE || !deliver_is_event(entry)))
 		note_identity(entry);
 }
@@ -230,6 +229,7 @@ prepare_message(DeliverEntry *entry, OutboxOp op, Jsonb *row, const DeliverKnown
 {
 	DeliverSync *sync = entry->sync;
 	Connector  *connector = sync->declaration->connector;
+	DeliverText text;
 
 	entry->op = op;
 	if (connector_write(connector, op) == NULL)
@@ -246,7 +246,14 @@ prepare_message(DeliverEntry *entry, OutboxOp op, Jsonb *row, const DeliverKnown
 	}
 	if (known->remote_id)
 		entry->remote_id = MemoryContextStrdup(sync->context, known->remote_id);
-	message_identity(entry, op, row, known);
+	text = deliver_text(entry->hash_key.key, row);
+	message_identity(entry, op, &text, known);
+	if (connector->format != FORMAT_OBJECT)
+	{
+		entry->text = MemoryContextAlloc(sync->context, text.key_len + text.row_len + 2);
+		memcpy(entry->text, text.data, text.key_len + text.row_len + 2);
+	}
+	pfree(text.data);
 	deliver_entry_ready(entry, false);
 }
 

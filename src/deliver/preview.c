@@ -294,6 +294,7 @@ preview_decide(Preview *preview, ConnectorRow *rows)
 		PreviewRow *from = &preview->rows[i];
 		ConnectorRow *to = &rows[n];
 		uint8		id[DELIVER_ID_LEN];
+		DeliverText text;
 		bool		event = from->body != NULL || from->undo != NULL || sync->implicit;
 
 		deliver_kept_apply(sync, &known[i], &from->rendered, 1);
@@ -307,7 +308,8 @@ preview_decide(Preview *preview, ConnectorRow *rows)
 				 deliver_kept_refuses(to->op, &from->rendered, from->forced, false))
 			continue;
 		to->row = event ? deliver_kept_body(sync, &known[i], from->body) : to->op == OUTBOX_DELETE ? NULL : from->rendered.row;
-		deliver_message_id(id, from->nonce, sync->id, from->key, to->op, to->row);
+		text = deliver_text(from->key, to->row);
+		deliver_message_id(id, from->nonce, sync->id, to->op, &text);
 		to->id = deliver_id_text(id, palloc(DELIVER_ID_TEXT));
 		to->seq = from->seq;
 		to->sync = sync->name;

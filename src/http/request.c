@@ -159,22 +159,29 @@ transfer_add_line(HttpTransfer *transfer, const char *line)
 bool
 http_header_is_name(const char *name)
 {
-	static const char token[] = "!#$%&'*+-.^_`|~0123456789"
-	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+	const char *p;
 
-	return *name != '\0' && name[strspn(name, token)] == '\0';
+	for (p = name; *p; p++)
+	{
+		char		letter = *p | 0x20;
+
+		if (!(letter >= 'a' && letter <= 'z') && !(*p >= '0' && *p <= '9') && strchr("!#$%&'*+-.^_`|~", *p) == NULL)
+			return false;
+	}
+	return p > name;
 }
 
 bool
 http_header_is_reserved(const char *name)
 {
 	static const char *const reserved[] = {
-		"Connection", "Content-Length", "Expect", "Host", "Keep-Alive", "Proxy-Authorization",
-		"Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade"
+		"connection", "content-length", "expect", "host", "keep-alive", "proxy-authorization",
+		"proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"
 	};
 
+	/* by the first letter, because every header of every request is looked at */
 	for (int i = 0; i < lengthof(reserved); i++)
-		if (pg_strcasecmp(name, reserved[i]) == 0)
+		if ((*name | 0x20) == *reserved[i] && pg_strcasecmp(name, reserved[i]) == 0)
 			return true;
 	return false;
 }

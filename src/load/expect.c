@@ -49,7 +49,7 @@ load_expected(const Sync *sync, bool full)
 	sync_enter_owner(sync, &scope);
 	rows = planned_rows(statement);
 	sync_leave_owner(sync, &scope);
-	return rows < 0 || rows > PG_INT64_MAX / 2 ? -1 : (int64) rows;
+	return rows < 0 || rows > (double) (PG_INT64_MAX / 2) ? -1 : (int64) rows;
 }
 
 static double
