@@ -93,8 +93,6 @@ SELECT * FROM failure('SELECT * FROM bad.csv');
 SELECT * FROM failure('SELECT * FROM bad.csv');
 \! cd "$dir" && printf '\377\376i\000' >bad.csv
 SELECT * FROM failure('SELECT * FROM bad.csv');
-\! cd "$dir" && printf '1,a\n\\.\n2,b\n' >bad.csv
-SELECT * FROM failure('SELECT * FROM bad.csv');
 \! cd "$dir" && printf 'id,w\n1,a\n' >bad.csv
 SELECT * FROM failure('SELECT * FROM bad.named');
 \! cd "$dir" && printf 'id,v,id\n1,a,2\n' >bad.csv
@@ -127,11 +125,11 @@ SELECT * FROM failure('SELECT * FROM bad.ndjson');
 -- a NUL, and much behind it
 \! cd "$dir" && { printf '{"a":"\000'; head -c 300000 /dev/zero | tr '\000' x; } >bad.json
 SELECT code, regexp_replace(message, ' at byte.*', '') AS message FROM failure('SELECT * FROM bad.ndjson');
--- the mark that ends what COPY has written; more behind it
+-- the mark that ends what COPY has written, which from PostgreSQL 18 on is data; more behind it
 \! cd "$dir" && printf '1,a\n2,b\n\\.\n' >bad.csv
-SELECT * FROM bad.csv;
+SELECT coalesce(message, 'read') IN ('read', 'could not read file "DIR/bad.csv", line 3: it has 1 fields, not 2') AS as_copy_does FROM failure('SELECT * FROM bad.csv');
 \! cd "$dir" && printf '1,a\n\\.\n2,b\n' >bad.csv
-SELECT code, message FROM failure('SELECT * FROM bad.csv');
+SELECT code, replace(message, 'it has 1 fields, not 2', 'there is more behind the mark "\.", which ends the data for COPY') AS message FROM failure('SELECT * FROM bad.csv');
 -- a cursor that has begun to read in a subtransaction that is taken back
 \! cd "$dir" && seq -f '%g,v' 1 20000 >bad.csv
 BEGIN;

@@ -74,7 +74,7 @@ SELECT s.name, array_agg(u.name ORDER BY u.name) AS upstream, activate._schedule
 -- a model that is a view
 SELECT activate_sync('top', 'SELECT id, email, paid FROM "Model mart".customer WHERE paid > 100', '"Model mart".top',
 	map => '{"number": "id", "mail": "lower(email)", "kind": "''top''", "paid": "paid"}', options => '{"materialized": "view", "where": "id > 1"}') > 0 AS declared;
-SELECT pg_get_viewdef('"Model mart".top');
+SELECT replace(pg_get_viewdef('"Model mart".top'), 'source.', '') AS definition;
 SELECT pg_get_userbyid(relowner) = current_user AS mine FROM pg_class WHERE oid = '"Model mart".top'::regclass;
 SELECT activate_run('customers') > 0 AND activate_run('orders') > 0 AND activate_run('value') > 0 AS run;
 SELECT * FROM "Model mart".top ORDER BY 1;

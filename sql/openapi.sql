@@ -202,7 +202,7 @@ SELECT activate_openapi(jsonb_build_object('openapi', '3.0.0', 'servers', '[{"ur
 		'many', jsonb_build_object('properties', '{"first": {"type": "string"}}'::jsonb, 'allOf', (SELECT jsonb_agg('{"$ref": "#/components/schemas/some"}'::jsonb) FROM generate_series(1, 1000))),
 		'one', jsonb_build_object('properties', jsonb_build_object(repeat('x', 100000), '{"type": "string"}'::jsonb)),
 		'long', jsonb_build_object('allOf', (SELECT jsonb_agg('{"$ref": "#/components/schemas/one"}'::jsonb) FROM generate_series(1, 2000))),
-		'alike', jsonb_build_object('properties', (SELECT jsonb_object_agg(translate(lpad(to_hex(i), 3, '0'), '0123456789abcdef', E'{}\b\f\n\r\t\v,\001\002\003\004\005\006\007'), '{"type": "string"}'::jsonb) FROM generate_series(1, 900) i))))), 'openapi_many');
+		'alike', jsonb_build_object('properties', (SELECT jsonb_object_agg(translate(lpad(to_hex(i), 3, '0'), '0123456789abcdef', E'{}\b\f\n\r\tv,\001\002\003\004\005\006\007'), '{"type": "string"}'::jsonb) FROM generate_series(1, 900) i))))), 'openapi_many');
 SELECT object, member, gap FROM activate_connector_gaps('openapi_many') WHERE member ~ 'columns';
 SELECT o.key, (SELECT count(*) FROM jsonb_object_keys(o.value -> 'columns')) AS columns FROM activate.connector c, jsonb_each(c.definition -> 'objects') o WHERE c.name = 'openapi_many' ORDER BY 1;
 SELECT activate_openapi(jsonb_build_object('openapi', '3.0.0', 'paths', jsonb_build_object('/a', jsonb_build_object('post', jsonb_build_object('requestBody', jsonb_build_object('content', jsonb_build_object('application/json',

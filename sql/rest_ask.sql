@@ -8,7 +8,7 @@ RESET client_min_messages;
 SET TimeZone = 'America/New_York';
 SET DateStyle = 'SQL, DMY';
 
--- Of a plan what is asked for, and what stays here.
+-- Of a plan what is asked for, and what stays here; which side of "=" a parameter is on is PostgreSQL's affair.
 CREATE FUNCTION asked(statement text) RETURNS SETOF text
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -16,7 +16,7 @@ DECLARE
 BEGIN
 	FOR line IN EXECUTE 'EXPLAIN (COSTS off) ' || statement LOOP
 		IF line ~ 'Request:|Sent:|Local:|Scan on|Nested|Join' THEN
-			RETURN NEXT trim(replace(line, current_setting('test.url'), 'URL'));
+			RETURN NEXT regexp_replace(trim(replace(line, current_setting('test.url'), 'URL')), '\((\S+) = (\$\d)\)', '(\2 = \1)');
 		END IF;
 	END LOOP;
 END

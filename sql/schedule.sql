@@ -144,7 +144,10 @@ SET activate.timezone = 'Mars/Olympus';
 RESET activate.timezone;
 SET activate.runners = 0;
 SET activate.deliverers = 9;
+-- in other words from PostgreSQL 17 on
+\set VERBOSITY sqlstate
 SET activate.receipt_retention = '-1d';
+\set VERBOSITY default
 SELECT name, setting, unit, min_val, max_val, context FROM pg_settings
  WHERE name IN ('activate.schedule', 'activate.timezone', 'activate.runners', 'activate.deliverers',
 	'activate.receipt_retention', 'activate.run_retention') ORDER BY name;

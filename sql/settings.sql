@@ -22,9 +22,11 @@ DROP ROLE regress_settings;
 SET activate.connections = 0;
 SET activate.stalled_connections = 1001;
 SET activate.max_attempts = 0;
+SET activate.retry_backoff = 'soon';
+-- in other words from PostgreSQL 17 on
+\set VERBOSITY sqlstate
 SET activate.http_timeout = '0';
 SET activate.render_timeout = '-1s';
-SET activate.retry_backoff = 'soon';
 SET activate.retry_backoff_max = '25h';
 
 -- activate.allowed_hosts: host, *.suffix, CIDR, each with an optional :port.

@@ -89,7 +89,10 @@ SELECT activate_sync('sync mine', 'SELECT 1 AS id', 'sync_hook.change', key => '
 SELECT activate_pause('target:sync_hook');
 SELECT activate_run('sync min');
 SELECT activate_adopt();
+-- in other words from PostgreSQL 16 on
+\set VERBOSITY sqlstate
 GRANT pg_monitor TO sync_stranger;
+\set VERBOSITY default
 RESET ROLE;
 GRANT pg_monitor TO sync_stranger;
 SET ROLE sync_stranger;

@@ -3,7 +3,7 @@
  *	  The answer of an API, read by its declared shape.
  *
  * Everything here works on bytes that a stranger sent.  The document is
- * bounded before it is parsed (READER_MAX_BYTES, READER_MAX_DEPTH), parsed
+ * bounded before it is parsed (READER_MAX_BYTES; its depth in reader_parse.c), parsed
  * strictly, and only looked at; texts are returned as pointers into it.  A
  * list that is not exactly what was declared is a mismatch for all rows: to
  * guess which row an element belongs to would be to lose one.
@@ -15,43 +15,12 @@
 
 /* An element per row of the largest batch stays far below; json-c needs about ten times as much memory. */
 #define READER_MAX_BYTES	(8 * 1024 * 1024)
-/* What is read in an answer this long may stay in memory. */
-#define READER_KEPT_BYTES	(16 * 1024)
-/* Also the limit of json-c's own recursion when it frees a document. */
-#define READER_MAX_DEPTH	64
 
 /* Where APIs usually say why, tried in this order. */
 static const char *const reader_usual[] = {
 	"error.message", "error_description", "message", "detail", "title", "error", "reason",
 	"errors.0.message", "errors.0.detail", "errors.0"
 };
-
-/* To make one costs as much as reading a short answer, so it is kept; but not what a long text has made large. */
-static json_object *
-reader_parse(const char *text, size_t len)
-{
-	static json_tokener *tokener = NULL;
-	json_object *root;
-
-	if (tokener != NULL)
-		json_tokener_reset(tokener);
-	else if ((tokener = json_tokener_new_ex(READER_MAX_DEPTH)) == NULL)
-		return NULL;
-	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-	root = json_tokener_parse_ex(tokener, text, (int) len);
-	if (json_tokener_get_error(tokener) != json_tokener_success ||
-		json_tokener_get_parse_end(tokener) != len)
-	{
-		json_object_put(root);
-		root = NULL;
-	}
-	if (len > READER_KEPT_BYTES)
-	{
-		json_tokener_free(tokener);
-		tokener = NULL;
-	}
-	return root;
-}
 
 Reader *
 reader_open(const char *text, size_t len)

@@ -20,6 +20,9 @@ struct Reader
 /* Called with a value and, of an element of an object or list, its name (else NULL); true: stop. */
 typedef bool (*ReaderVisit) (json_object *value, const char *name, void *arg);
 
+/* reader_parse.c: all of the text as a tree; NULL: it is no JSON, or too deep. */
+extern json_object *reader_parse(const char *text, size_t len);
+
 /* reader_path.c */
 /* The value at path, not null; of a path with "*" the first that there is. */
 extern json_object *reader_at(json_object *from, const char *path);

@@ -185,6 +185,15 @@ typedef bool CompatUpdateIndexes;
 	expandRTE((rte), (index), 0, -1, false, (names), (vars))
 #endif
 
+/* 18: in a rule that returns rows, which relation these are of */
+#if PG_VERSION_NUM >= 180000
+#define compat_replace_vars(node, varno, up, rte, list, missing, missing_varno, links) \
+	ReplaceVarsFromTargetList((node), (varno), (up), (rte), (list), 0, (missing), (missing_varno), (links))
+#else
+#define compat_replace_vars(node, varno, up, rte, list, missing, missing_varno, links) \
+	ReplaceVarsFromTargetList((node), (varno), (up), (rte), (list), (missing), (missing_varno), (links))
+#endif
+
 /* 18: the bytes that base64 encodes are unsigned */
 #if PG_VERSION_NUM >= 180000
 #define compat_b64_encode(bytes, length, text, size) \

@@ -79,7 +79,7 @@ file_newest(const Sync *sync, const FileReader *reader)
 	for (int i = 0; i < n; i++)
 	{
 		int64		position = once ? DatumGetInt64(positions[i]) : i + 1;
-		FileEntry  *entry = list_nth(entries, (int) Abs(position) - 1);
+		FileEntry  *entry = list_nth(entries, (int) llabs(position) - 1);
 
 		if (newest == NULL || entry->modified >= newest->modified)
 			newest = entry;
@@ -149,7 +149,7 @@ pass_over(const Sync *sync, FileEntry *entry)
 				 errhint("Deliver what is new in files of their own, or use mode \"upsert\" with a key.")));
 		return true;
 	}
-	ereport(IsBackgroundWorker ? LOG : NOTICE,
+	ereport(MyBackendType == B_BG_WORKER ? LOG : NOTICE,
 			(errmsg("file \"%s\" has changed since sync \"%s\" loaded it, and is read again", entry->name, sync->name)));
 	return false;
 }

@@ -180,7 +180,7 @@ interval_us(const char *text)
 
 	int64		days = interval->day + interval->month * INT64CONST(30);
 
-	if (Abs(days) > MOST_DAYS || Abs(interval->time) > MOST_DAYS * USECS_PER_DAY)
+	if (llabs(days) > MOST_DAYS || llabs(interval->time) > MOST_DAYS * USECS_PER_DAY)
 		option_fail("settle", text, "intervals of up to a hundred years");
 	return interval->time + days * USECS_PER_DAY;
 }

@@ -84,11 +84,11 @@ COMMENT ON FUNCTION activate._has_unique(regclass, text[]) IS 'private: is there
 REVOKE ALL ON FUNCTION activate._has_unique(regclass, text[]) FROM PUBLIC;
 
 -- Keys as JSON, from k1..n of the sync's query to the target's columns v..., too.
-CREATE FUNCTION activate._load_keys(sync activate.sync, json text, source text) RETURNS text
+CREATE FUNCTION activate._load_keys(sync activate.sync, object text, source text) RETURNS text
 LANGUAGE sql IMMUTABLE
 BEGIN ATOMIC
 	SELECT format('SELECT k.*, %s FROM %s CROSS JOIN LATERAL ROWS FROM (jsonb_to_record(%s) AS (%s)) AS k(%s)',
-			string_agg(format('k.k%s::%s AS v%s', i, (sync).column_types[p], p), ', ' ORDER BY i), source, json,
+			string_agg(format('k.k%s::%s AS v%s', i, (sync).column_types[p], p), ', ' ORDER BY i), source, object,
 			string_agg(format('%I %s', (sync).key_columns[i], (sync).key_types[i]), ', ' ORDER BY i),
 			string_agg('k' || i, ', ' ORDER BY i))
 	  FROM generate_subscripts((sync).key_columns, 1) i, array_position((sync).columns, (sync).target_key[i]) p;
@@ -98,10 +98,10 @@ COMMENT ON FUNCTION activate._load_keys(activate.sync, text, text) IS
 REVOKE ALL ON FUNCTION activate._load_keys(activate.sync, text, text) FROM PUBLIC;
 
 -- Rows as JSON, under the names of a sync's query.
-CREATE FUNCTION activate._load_rows(sync activate.sync, json text, source text) RETURNS text
+CREATE FUNCTION activate._load_rows(sync activate.sync, object text, source text) RETURNS text
 LANGUAGE sql IMMUTABLE
 BEGIN ATOMIC
-	SELECT format('SELECT q.* FROM %s CROSS JOIN LATERAL ROWS FROM (jsonb_to_record(%s) AS (%s)) WITH ORDINALITY AS q(%s, one)', source, json,
+	SELECT format('SELECT q.* FROM %s CROSS JOIN LATERAL ROWS FROM (jsonb_to_record(%s) AS (%s)) WITH ORDINALITY AS q(%s, one)', source, object,
 			string_agg(format('%I %s', (sync).columns[i], (sync).column_types[i]), ', ' ORDER BY i),
 			string_agg('v' || i, ', ' ORDER BY i))
 	  FROM generate_subscripts((sync).columns, 1) i;

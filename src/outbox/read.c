@@ -52,7 +52,7 @@ static PassSnapshot
 parse_snapshot(const char *text)
 {
 	PassSnapshot snapshot = {0};
-	char	   *p = strchr(text, ':');
+	char	   *p = (char *) strchr(text, ':');
 
 	snapshot.running = palloc(sizeof(uint64) * (strlen(text) / 2 + 1));
 	snapshot.xmax = strtou64(p + 1, &p, 10);

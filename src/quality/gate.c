@@ -280,8 +280,8 @@ condition_on_values(const Sync *sync, Query *query, const Expectation *it)
 			return NULL;
 	}
 	query->hasSubLinks |= it->tree->hasSubLinks;
-	return ReplaceVarsFromTargetList(condition, 1, 0, rt_fetch(1, it->tree->rtable), values, REPLACEVARS_REPORT_ERROR, 1,
-									 &query->hasSubLinks);
+	return compat_replace_vars(condition, 1, 0, rt_fetch(1, it->tree->rtable), values, REPLACEVARS_REPORT_ERROR, 1,
+							   &query->hasSubLinks);
 }
 
 Datum

@@ -28,8 +28,8 @@ BEGIN ATOMIC
 																	  WHERE a.attrelid = c.oid AND a.attname = 'id'))
 			THEN 'there is no unique index on id alone' END
 	  FROM pg_catalog.pg_class c, LATERAL (
-		SELECT string_agg(n.name, ', ') AS names
-		  FROM (VALUES ('id', 'text'::regtype), ('received_at', 'timestamptz'), ('payload', 'jsonb'), ('headers', 'jsonb')) n(name, type)
+		SELECT string_agg(n.name, ', ' ORDER BY n.at) AS names
+		  FROM (VALUES (1, 'id', 'text'::regtype), (2, 'received_at', 'timestamptz'), (3, 'payload', 'jsonb'), (4, 'headers', 'jsonb')) n(at, name, type)
 		 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_attribute a
 							WHERE a.attrelid = c.oid AND a.attname = n.name AND a.atttypid = n.type AND NOT a.attisdropped)) w
 	 WHERE c.oid = relation;

@@ -111,7 +111,7 @@ check_timestamp(const ReceivedCall *call, const char *text)
 	time *= time < TIMESTAMP_IN_SECONDS ? USECS_PER_SEC : 1000;
 	age = now - time;
 	if (age > call->inbound->tolerance || age < -call->inbound->tolerance)
-		refuse(call, psprintf("it was signed %lld seconds %s, and %lld are tolerated", (long long) (Abs(age) / USECS_PER_SEC),
+		refuse(call, psprintf("it was signed %lld seconds %s, and %lld are tolerated", llabs(age) / USECS_PER_SEC,
 							  age > 0 ? "ago" : "from now", (long long) (call->inbound->tolerance / USECS_PER_SEC)));
 }
 

@@ -456,6 +456,8 @@ direct_iterate(ForeignScanState *node)
 		if (returning != NULL)
 		{
 			returning->pi_exprContext->ecxt_scantuple = node->ss.ss_ScanTupleSlot;
+			/* up to 17 PostgreSQL does that itself */
+			node->ss.ss_ScanTupleSlot->tts_tableOid = RelationGetRelid(node->ss.ss_currentRelation);
 			return node->ss.ss_ScanTupleSlot;
 		}
 		if (node->ss.ps.instrument)

@@ -277,6 +277,7 @@ template_frame(TemplateFrame *frame, const TemplateConstant *constants, int ncon
 {
 	static const char rows_mark[] = {OBJECT_MARK_ROWS, '\0'};
 	static const char columns_mark[] = {OBJECT_MARK_COLUMNS, '\0'};
+	static const char marks[] = {OBJECT_MARK_ROWS, OBJECT_MARK_COLUMNS, '\0'};
 	ObjectNode	root = {.index = -1};
 	StringInfoData text;
 	char	   *at;
@@ -289,13 +290,13 @@ template_frame(TemplateFrame *frame, const TemplateConstant *constants, int ncon
 	object_print(&text, &root);
 	frame->before = text.data;
 	frame->between = NULL;
-	at = strpbrk(text.data, (char[]) {OBJECT_MARK_ROWS, OBJECT_MARK_COLUMNS, '\0'});
+	at = strpbrk(text.data, marks);
 	frame->columns_first = *at == OBJECT_MARK_COLUMNS;
 	*at++ = '\0';
 	if (columns != NULL)
 	{
 		frame->between = at;
-		at = strpbrk(at, (char[]) {OBJECT_MARK_ROWS, OBJECT_MARK_COLUMNS, '\0'});
+		at = strpbrk(at, marks);
 		*at++ = '\0';
 	}
 	frame->after = at;

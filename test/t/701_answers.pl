@@ -50,6 +50,8 @@ sub receiver
 	my %said;
 
 	return ($listen->sockport, $pid) if $pid;
+	# not what newer majors do: to die, and end the server of the test on the way
+	$SIG{TERM} = 'DEFAULT';
 	while (my $peer = $listen->accept)
 	{
 		my ($head, $length, $body) = ('', 0, '');

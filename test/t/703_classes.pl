@@ -38,6 +38,8 @@ sub api
 	my %calls;
 
 	return ($listen->sockport, $pid) if $pid;
+	# not what newer majors do: to die, and end the server of the test on the way
+	$SIG{TERM} = 'DEFAULT';
 	while (my $peer = $listen->accept)
 	{
 		my ($length, $body, $path) = (0, '', '');
