@@ -35,7 +35,7 @@ static curl_socket_t http_on_socket(void *client, curlsocktype purpose,
 static int	http_on_prerequest(void *client, char *address, char *local_address,
 							   int port, int local_port);
 static bool is_own_connection(const HttpTransfer *transfer, const HttpAddress *peer, int local_port);
-static void keep_connection(HttpTransfer *transfer, int local_port);
+static void keep_connection(HttpTransfer *transfer, const HttpAddress *peer, int local_port);
 static bool buffer_append(HttpBuffer *buffer, const char *data, size_t len, size_t most);
 
 /* A new handle, or one that was reset: what is the same for every request of its profile. */
@@ -215,21 +215,22 @@ static int
 http_on_prerequest(void *client, char *address, char *local_address, int port, int local_port)
 {
 	HttpTransfer *transfer = client;
-	HttpAddress where;
+	HttpAddress where = {0};
+	bool		is_address = http_address_from_text(address, &where);
 
 	if (transfer->request == NULL)
 		return CURL_PREREQFUNC_ABORT;
 	/* first of all: an HTTP/2 connection stays when we refuse */
 	transfer->reused = transfer->opened == 0;
 	if (!transfer->reused)
-		keep_connection(transfer, local_port);
+		keep_connection(transfer, &where, local_port);
 	if (transfer->sent && !transfer->repeatable)
 	{
 		transfer->again = http_wrote_nothing(transfer);
 		transfer->sent = !transfer->again;
 		return CURL_PREREQFUNC_ABORT;
 	}
-	if (http_address_from_text(address, &where))
+	if (is_address)
 		transfer->forbidden = http_forbidden_address(http_transfer_peer(transfer), &where);
 	if (transfer->forbidden != NULL)
 		return CURL_PREREQFUNC_ABORT;
@@ -252,13 +253,10 @@ is_own_connection(const HttpTransfer *transfer, const HttpAddress *peer, int loc
 
 /* Which of the sockets that were opened became the connection. */
 static void
-keep_connection(HttpTransfer *transfer, int local_port)
+keep_connection(HttpTransfer *transfer, const HttpAddress *peer, int local_port)
 {
-	curl_socket_t fd = transfer->socket;
+	curl_socket_t fd = transfer->opened > 1 ? http_sockets_between(transfer->pool, peer, local_port) : transfer->socket;
 
-	if (transfer->opened > 1 &&
-		curl_easy_getinfo(transfer->easy, CURLINFO_ACTIVESOCKET, &fd) != CURLE_OK)
-		fd = CURL_SOCKET_BAD;
 	transfer->opened = 0;
 	if (fd != CURL_SOCKET_BAD)
 		http_sockets_keep(transfer->pool, fd, local_port);

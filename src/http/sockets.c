@@ -19,7 +19,10 @@
  */
 #include "postgres.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "core/compat.h"
@@ -68,6 +71,35 @@ http_sockets_keep(HttpPool *pool, curl_socket_t fd, int local_port)
 		pool->kept_sockets++;
 	pool->sockets[fd].kept = true;
 	pool->sockets[fd].local_port = local_port;
+}
+
+static int
+local_port_of(int fd)
+{
+	struct sockaddr_storage address;
+	socklen_t	len = sizeof(address);
+
+	if (getsockname(fd, (struct sockaddr *) &address, &len) != 0)
+		return -1;
+	return address.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *) &address)->sin6_port) :
+		address.ss_family == AF_INET ? ntohs(((struct sockaddr_in *) &address)->sin_port) : -1;
+}
+
+/*
+ * Of several that were opened for one connection, the one with these ends.  Not
+ * CURLINFO_ACTIVESOCKET: libcurl 8.14 does not know it yet when a request is
+ * about to go.
+ */
+curl_socket_t
+http_sockets_between(const HttpPool *pool, const HttpAddress *peer, int local_port)
+{
+	for (int fd = 0; fd < pool->n_sockets; fd++)
+	{
+		if (!pool->sockets[fd].kept && memcmp(&pool->sockets[fd].peer, peer, sizeof(HttpAddress)) == 0 &&
+			local_port_of(fd) == local_port)
+			return fd;
+	}
+	return CURL_SOCKET_BAD;
 }
 
 /*

@@ -181,6 +181,7 @@ extern void http_outcome(HttpTransfer *transfer, HttpOutcome outcome,
 extern curl_socket_t http_sockets_open(HttpPool *pool, const struct curl_sockaddr *address,
 									   const HttpAddress *peer, const HttpDigest *opened_for);
 extern void http_sockets_keep(HttpPool *pool, curl_socket_t fd, int local_port);
+extern curl_socket_t http_sockets_between(const HttpPool *pool, const HttpAddress *peer, int local_port);
 extern bool http_sockets_opened_for(const HttpPool *pool, const HttpAddress *peer, int local_port,
 									const HttpDigest *opened_for);
 extern int	http_sockets_close(void *pool, curl_socket_t fd);
