@@ -4,7 +4,8 @@
  *
  * json-c 0.18 is mistaken in strict mode: it takes every byte beyond ASCII in a
  * string for a control character.  Where it is that, such characters are
- * escaped before it sees them, which says the same.
+ * escaped before it sees them, which says the same.  0.19 refuses numbers there
+ * that do not fit into 64 bits: then it need not be strict.
  */
 #include "connector/reader_parts.h"
 
@@ -17,9 +18,11 @@
 /* What is read in an answer this long may stay in memory. */
 #define READER_KEPT_BYTES	(16 * 1024)
 
+#define STRICT				(JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8)
+
 /* To make a tokener costs as much as reading a short answer, so it is kept; but not what a long text has made large. */
 static json_object *
-parse_strictly(const char *text, size_t len)
+parse_with(int flags, const char *text, size_t len)
 {
 	static json_tokener *tokener = NULL;
 	json_object *root;
@@ -28,7 +31,7 @@ parse_strictly(const char *text, size_t len)
 		json_tokener_reset(tokener);
 	else if ((tokener = json_tokener_new_ex(READER_MAX_DEPTH)) == NULL)
 		return NULL;
-	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	json_tokener_set_flags(tokener, flags);
 	root = json_tokener_parse_ex(tokener, text, (int) len);
 	if (json_tokener_get_error(tokener) != json_tokener_success ||
 		json_tokener_get_parse_end(tokener) != len)
@@ -44,22 +47,39 @@ parse_strictly(const char *text, size_t len)
 	return root;
 }
 
+/* Does json-c take the sample where it is strict?  Found out once: *known is -1 before. */
 static bool
-takes_more_than_ascii(void)
+strict_takes(const char *sample, int *known)
 {
-	static bool known = false;
-	static bool takes;
-
-	if (!known)
+	if (*known < 0)
 	{
-		static const char sample[] = "[\"\xc3\xa9\"]";
-		json_object *root = parse_strictly(sample, sizeof(sample) - 1);
+		json_object *root = parse_with(STRICT, sample, strlen(sample));
 
-		takes = root != NULL;
-		known = true;
+		*known = root != NULL;
 		json_object_put(root);
 	}
-	return takes;
+	return *known != 0;
+}
+
+/* Are there so many digits that the number may not fit into 64 bits? */
+static bool
+has_long_number(const char *text, size_t len)
+{
+	size_t		digits = 0;
+
+	for (size_t i = 0; i < len && digits < 19; i++)
+		digits = text[i] >= '0' && text[i] <= '9' ? digits + 1 : 0;
+	return digits == 19;
+}
+
+static json_object *
+parse_strictly(const char *text, size_t len)
+{
+	static int	takes_long_numbers = -1;
+
+	if (strict_takes("[18446744073709551616]", &takes_long_numbers) || !has_long_number(text, len))
+		return parse_with(STRICT, text, len);
+	return parse_with(JSON_TOKENER_VALIDATE_UTF8, text, len);
 }
 
 static bool
@@ -125,11 +145,12 @@ escape_beyond_ascii(const char *text, size_t len, size_t *escaped_len)
 json_object *
 reader_parse(const char *text, size_t len)
 {
+	static int	takes_more_than_ascii = -1;
 	char	   *escaped;
 	size_t		escaped_len;
 	json_object *root;
 
-	if (takes_more_than_ascii() || is_ascii(text, len))
+	if (strict_takes("[\"\xc3\xa9\"]", &takes_more_than_ascii) || is_ascii(text, len))
 		return parse_strictly(text, len);
 	escaped = escape_beyond_ascii(text, len, &escaped_len);
 	if (escaped == NULL)

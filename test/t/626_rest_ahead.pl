@@ -168,6 +168,6 @@ for my $table (qw(long_page long_cursor))
 }
 
 like(reads('EXPLAIN (ANALYZE, COSTS off, TIMING off, SUMMARY off) SELECT * FROM api.cursor', 0)->{out},
-	qr/Pages: 10\n\s*Requests: 10\n\s*Bytes: \d{6}$/, 'EXPLAIN tells pages, requests and bytes');
+	qr/Pages: 10\n\s*Requests: 10\n\s*Bytes: \d{6}$/m, 'EXPLAIN tells pages, requests and bytes');
 
 done_testing();
