@@ -145,7 +145,10 @@ for my $case (@$cases)
 	$right += $good ? 1 : 0;
 	my $known = $differs{$case->{desc}} && $case->{dest} eq ($differs{$case->{desc}} =~ /^(\w+)/)[0];
 	$seen{$case->{desc}} = 1 if !$good && $known;
-	ok($good || $known, "$case->{dest}: $case->{desc}") or
+	# as bytes: of a wide character newer majors die
+	utf8::encode(my $name = "$case->{dest}: $case->{desc}");
+	utf8::encode($body) if utf8::is_utf8($body);
+	ok($good || $known, $name) or
 		diag("$case->{status} $body\n", 'expected ', $case->{expected}, ' per ', join(',', @{ $case->{per} // [] }), "; judged @classes");
 	diag("differs, and is explained: $differs{$case->{desc}}") if !$good && $known;
 }

@@ -139,8 +139,18 @@ sub issue
 	append_to_file("$base.ext", $name =~ /^[\d.]+$/ ? "subjectAltName = IP:$name\n" : "subjectAltName = DNS:$name\n");
 	openssl('req', '-new', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-subj', "/CN=$name", '-keyout', "$base.key", '-out', "$base.csr");
 	openssl('x509', '-req', '-in', "$base.csr", '-CA', $self->file, '-CAkey', "$self->{directory}/$self->{name}.key", '-set_serial', $self->{issued},
-		'-days', $days // 30, '-extfile', "$base.ext", '-out', "$base.pem");
+		how_long($days // 30), '-extfile', "$base.ext", '-out', "$base.pem");
 	return ("$base.pem", "$base.key");
+}
+
+# From OpenSSL 3.4 on what has expired is said by its dates; 3.5 takes no negative number of days any more.
+sub how_long
+{
+	my ($days) = @_;
+	my ($major, $minor) = qx(openssl version) =~ /(\d+)\.(\d+)/;
+
+	return $days < 0 && ($major > 3 || ($major == 3 && $minor >= 4)) ?
+	  ('-not_before', '20200101000000Z', '-not_after', '20200102000000Z') : ('-days', $days);
 }
 
 sub openssl

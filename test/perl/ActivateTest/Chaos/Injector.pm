@@ -28,7 +28,7 @@ sub sql
 
 	return $out if defined $status && $status == 0;
 	push @{ $self->{errors} }, "$sql: $err"
-	  if defined $err && $err !~ /server closed|terminating connection|connection to server|starting up|shutting down|crash|recovery|statement timeout|could not extend file|^\s*$/;
+	  if defined $err && $err !~ /server closed|terminating connection|connection to server|starting up|shutting down|crash|recovery|statement timeout|could not (?:extend file|write blocks?)|^\s*$/;
 	return;
 }
 

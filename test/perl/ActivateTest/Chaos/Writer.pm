@@ -83,7 +83,7 @@ sub does
 		next if eval { $self->{last} = $self->session->run($sql); 1 };
 		my $error = $@;
 		push @{ $self->{errors} }, $error
-		  unless $error =~ /^psql:  ?in:|server closed|terminating connection|connection to server|no connection|is starting up|shutting down|crash|recovery|could not extend file/;
+		  unless $error =~ /^psql:  ?in:|server closed|terminating connection|connection to server|no connection|is starting up|shutting down|crash|recovery|could not (?:extend file|write blocks?)/;
 		eval { $self->{session}->close } if $self->{session};
 		undef $self->{session};
 		return 0;
