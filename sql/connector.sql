@@ -76,6 +76,9 @@ SELECT body, call, class FROM unnest(ARRAY['', 'OK', '<html></html>', '{}', '{"r
 	LATERAL (SELECT * FROM answer('change', n_rows(2), 200, body) LIMIT 1) a ORDER BY i;
 -- what a stranger says is kept short and clean
 SELECT length(reason), left(reason, 3) FROM answer('change', n_rows(1), 422, json_build_object('error', repeat('é', 5000))::text);
+SELECT reason FROM answer('change', n_rows(1), 422, '{"error": "é ‰ 😀 \\é \u00e9", "n": 123456789012345678901234567890}');
+-- no JSON: what is escaped is none that may be
+SELECT reason FROM answer('change', n_rows(1), 422, '{"error": "\é"}');
 SELECT reason FROM answer('change', n_rows(1), 422, '{"error": "a\u0007b\nc\u0085d"}');
 SELECT reason FROM answer('change', n_rows(1), 422, '{"error": {"message": "deep"}}');
 SELECT reason FROM answer('change', n_rows(1), 422, '{"error": {"code": 5}, "message": "top"}');

@@ -2,10 +2,10 @@
  * reader_parse.c
  *	  A text as a tree of json-c, strictly.
  *
- * json-c 0.18 is mistaken in strict mode: it takes every byte beyond ASCII in a
- * string for a control character.  Where it is that, such characters are
- * escaped before it sees them, which says the same.  0.19 refuses numbers there
- * that do not fit into 64 bits: then it need not be strict.
+ * Versions of json-c differ where they are strict: 0.18 takes every byte beyond
+ * ASCII in a string for a control character, 0.19 refuses numbers that do not
+ * fit into 64 bits.  So that all read the same, they are given ASCII only, what
+ * is beyond it escaped, and need not be strict where there are such numbers.
  */
 #include "connector/reader_parts.h"
 
@@ -18,11 +18,20 @@
 /* What is read in an answer this long may stay in memory. */
 #define READER_KEPT_BYTES	(16 * 1024)
 
-#define STRICT				(JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8)
+/* Are there so many digits that the number may not fit into 64 bits? */
+static bool
+has_long_number(const char *text, size_t len)
+{
+	size_t		digits = 0;
+
+	for (size_t i = 0; i < len && digits < 19; i++)
+		digits = text[i] >= '0' && text[i] <= '9' ? digits + 1 : 0;
+	return digits == 19;
+}
 
 /* To make a tokener costs as much as reading a short answer, so it is kept; but not what a long text has made large. */
 static json_object *
-parse_with(int flags, const char *text, size_t len)
+parse_ascii(const char *text, size_t len)
 {
 	static json_tokener *tokener = NULL;
 	json_object *root;
@@ -31,7 +40,7 @@ parse_with(int flags, const char *text, size_t len)
 		json_tokener_reset(tokener);
 	else if ((tokener = json_tokener_new_ex(READER_MAX_DEPTH)) == NULL)
 		return NULL;
-	json_tokener_set_flags(tokener, flags);
+	json_tokener_set_flags(tokener, has_long_number(text, len) ? 0 : JSON_TOKENER_STRICT);
 	root = json_tokener_parse_ex(tokener, text, (int) len);
 	if (json_tokener_get_error(tokener) != json_tokener_success ||
 		json_tokener_get_parse_end(tokener) != len)
@@ -45,41 +54,6 @@ parse_with(int flags, const char *text, size_t len)
 		tokener = NULL;
 	}
 	return root;
-}
-
-/* Does json-c take the sample where it is strict?  Found out once: *known is -1 before. */
-static bool
-strict_takes(const char *sample, int *known)
-{
-	if (*known < 0)
-	{
-		json_object *root = parse_with(STRICT, sample, strlen(sample));
-
-		*known = root != NULL;
-		json_object_put(root);
-	}
-	return *known != 0;
-}
-
-/* Are there so many digits that the number may not fit into 64 bits? */
-static bool
-has_long_number(const char *text, size_t len)
-{
-	size_t		digits = 0;
-
-	for (size_t i = 0; i < len && digits < 19; i++)
-		digits = text[i] >= '0' && text[i] <= '9' ? digits + 1 : 0;
-	return digits == 19;
-}
-
-static json_object *
-parse_strictly(const char *text, size_t len)
-{
-	static int	takes_long_numbers = -1;
-
-	if (strict_takes("[18446744073709551616]", &takes_long_numbers) || !has_long_number(text, len))
-		return parse_with(STRICT, text, len);
-	return parse_with(JSON_TOKENER_VALIDATE_UTF8, text, len);
 }
 
 static bool
@@ -113,12 +87,13 @@ utf8_character(const unsigned char *p, size_t left, unsigned long *character)
 	return len;
 }
 
-/* malloc'd; NULL: it is not UTF-8, or there is no memory. */
+/* malloc'd; NULL: it is not UTF-8, or no JSON (a backslash before such a character), or there is no memory. */
 static char *
 escape_beyond_ascii(const char *text, size_t len, size_t *escaped_len)
 {
 	char	   *escaped = malloc(3 * len + 1);	/* two bytes become six, four twelve */
 	char	   *to = escaped;
+	bool		after_backslash = false;
 
 	for (size_t i = 0; escaped != NULL && i < len;)
 	{
@@ -126,8 +101,11 @@ escape_beyond_ascii(const char *text, size_t len, size_t *escaped_len)
 		size_t		size = 1;
 
 		if (c < 0x80)
+		{
 			*to++ = text[i];
-		else if ((size = utf8_character((const unsigned char *) text + i, len - i, &c)) == 0)
+			after_backslash = c == '\\' && !after_backslash;
+		}
+		else if (after_backslash || (size = utf8_character((const unsigned char *) text + i, len - i, &c)) == 0)
 		{
 			free(escaped);
 			return NULL;
@@ -145,17 +123,16 @@ escape_beyond_ascii(const char *text, size_t len, size_t *escaped_len)
 json_object *
 reader_parse(const char *text, size_t len)
 {
-	static int	takes_more_than_ascii = -1;
 	char	   *escaped;
 	size_t		escaped_len;
 	json_object *root;
 
-	if (strict_takes("[\"\xc3\xa9\"]", &takes_more_than_ascii) || is_ascii(text, len))
-		return parse_strictly(text, len);
+	if (is_ascii(text, len))
+		return parse_ascii(text, len);
 	escaped = escape_beyond_ascii(text, len, &escaped_len);
 	if (escaped == NULL)
 		return NULL;
-	root = parse_strictly(escaped, escaped_len);
+	root = parse_ascii(escaped, escaped_len);
 	free(escaped);
 	return root;
 }

@@ -10,8 +10,8 @@
 #define ACTIVATE_SEQUENCE_H
 
 /*
- * The next n numbers (1 or more) of an ascending sequence without CYCLE, as
- * nextval() would give them one after the other: the first of them.  Needs a
+ * The next n numbers (1 or more) of a sequence that counts by one, without CACHE
+ * and CYCLE, as nextval() would give them one after the other: the first.  Needs a
  * transaction that may write; no permission is checked.  name: see own_relation().
  */
 extern int64 own_sequence_draw(const char *name, int n);

@@ -11,10 +11,10 @@
  *
  * Rows are written by the subtransaction that appended them and no other: in
  * a child of it they would carry the child's number and vanish with it.  Ids
- * are drawn for all rows at once, when they are written: who else changes the
+ * are drawn for all rows at once, when some are written: who else changes the
  * same row of a source does so before this statement or after this transaction.
- * A parent's rows get theirs before a child appends, so ids follow the order of
- * events even if the parent's are written last.
+ * A parent's rows that wait get theirs with its child's, so ids follow the order
+ * of events even if the parent's are written last.
  */
 #include "postgres.h"
 
@@ -57,7 +57,7 @@ typedef struct OutboxState
 	Oid			table;			/* _outbox */
 	OutboxRow  *rows;
 	int			nrows;
-	int			nnumbered;		/* have their ids: a prefix; all below the last level's */
+	int			nnumbered;		/* have their ids: a prefix, also of those that wait for their subtransaction */
 	int			max_rows;
 	int			stretch;
 	SubTransactionId pushed_by; /* the last one */
@@ -286,7 +286,6 @@ outbox_level(void)
 
 	if (state->nlevels > 0 && state->levels[state->nlevels - 1].subid == subid)
 		return &state->levels[state->nlevels - 1];
-	outbox_number();
 	if (state->nlevels == state->max_levels)
 	{
 		state->max_levels *= 2;
